@@ -1,0 +1,1 @@
+"""The EHR's side over HTTP: the only package that knows Flask."""

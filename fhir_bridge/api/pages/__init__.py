@@ -1,0 +1,1 @@
+"""Swagger UI and the console page, all assets served locally."""

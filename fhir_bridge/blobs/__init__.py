@@ -1,0 +1,1 @@
+"""Encrypted audio on disk."""

@@ -1,0 +1,1 @@
+"""Corti's API in Corti's words; knows no FHIR."""

@@ -1,0 +1,1 @@
+"""FHIR itself: content below resource, the REST interface below rest."""

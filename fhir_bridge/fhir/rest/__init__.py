@@ -1,0 +1,1 @@
+"""What is served over HTTP, and the shapes it is served in."""

@@ -1,0 +1,1 @@
+"""Pure translation between FHIR and Corti, code tables as data."""

@@ -1,0 +1,1 @@
+"""A local Corti that really listens; imports nothing of the bridge."""

@@ -1,0 +1,162 @@
+"""Every setting: its type, default and help. The only reader of the environment.
+
+Precedence: the process environment, then `.env`, then the default. A name ending in
+`_FILE` names a file that holds the value of a secret.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from pathlib import Path
+from typing import Literal
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from fhir_bridge.errors import BadSetting
+
+PREFIX = "FHIR_BRIDGE_"
+# Names of Corti's own example, honoured in the .env file only (public-interface.md).
+CORTI_EXAMPLE_NAMES = {
+    "CLIENT_ID": "corti_client_id",
+    "CLIENT_SECRET": "corti_client_secret",
+    "TENANT_NAME": "corti_tenant",
+    "ENVIRONMENT": "corti_environment",
+}
+
+
+class Settings(BaseModel):
+    """What an operator can decide. Field `x` is read from `FHIR_BRIDGE_X`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    public_url: str | None = Field(None, description="Base URL clients use; unset: derived from the bound address")
+    data_dir: Path = Field(Path("data"), description="Folder of the embedded database, audio and keys")
+    database_url: str | None = Field(None, description="SQLAlchemy URL; unset: SQLite in the data directory")
+    audio_url: str | None = Field(None, description="Where audio is kept; unset: a folder in the data directory")
+    secret_key: SecretStr | None = Field(
+        None, description="Wraps all stored keys; unset: a key file in the data directory"
+    )
+
+    corti_environment: str = Field("eu", description="Corti region: eu, us or another name")
+    corti_tenant: str = Field("base", description="Corti tenant (Keycloak realm)")
+    corti_client_id: str | None = Field(None, description="Corti API client id")
+    corti_client_secret: SecretStr | None = Field(None, description="Corti API client secret")
+    corti_api_url: str | None = Field(None, description="Origin of Corti's API; unset: from the environment")
+    corti_auth_url: str | None = Field(None, description="Origin of Corti's login; unset: from the environment")
+    corti_timeout_seconds: float = Field(30.0, description="Seconds to wait for a REST answer of Corti")
+    corti_give_up_hours: float = Field(24.0, description="Hours a job waits for Corti before it fails")
+
+    transport: Literal["stream", "recording", "auto"] = Field("stream", description="How audio reaches Corti")
+    stream_pace: float = Field(1.0, gt=0, description="Speed of streamed audio, times real time")
+    language: str = Field("en", description="Language when neither Media, Encounter nor Patient names one")
+
+    unique_identifiers: bool = Field(default=True, description="Refuse a second Encounter with the same identifier")
+    audio_hosts: tuple[str, ...] = Field((), description="Hosts Media.content.url may name (JSON list)")
+    allow_private_endpoints: bool = Field(
+        default=False, description="Let URLs name loopback and private addresses, and plain http"
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="Addresses whose X-Forwarded-* headers are believed (JSON list)"
+    )
+    trusted_issuers: tuple[dict[str, str], ...] = Field((), description="Outside token issuers (JSON list)")
+
+    max_inline_audio_bytes: int = Field(150 * 2**20, description="Decoded audio in one Media")
+    max_binary_bytes: int = Field(2**30, description="Bytes of one raw Binary")
+    max_json_bytes: int = Field(5 * 2**20, description="JSON body without its audio")
+    max_transaction_bytes: int = Field(20 * 2**20, description="Transaction without its audio")
+    max_transaction_entries: int = Field(500, description="Entries of one transaction")
+    page_size: int = Field(50, description="Search page when _count is not given")
+    max_page_size: int = Field(200, description="Largest search page")
+    min_free_bytes: int = Field(256 * 2**20, description="Free disk below which nothing new is accepted")
+
+    lease_seconds: float = Field(30.0, description="How long a worker owns a job without renewing")
+    worker_streams: int = Field(20, description="Jobs one worker runs at once")
+    max_streams: int = Field(100, description="Jobs all workers run at once")
+    token_seconds: int = Field(300, description="Life of an access token")
+    sandbox_model_dir: Path | None = Field(
+        None, description="Speech model folder of the sandbox; unset: the packaged one"
+    )
+
+
+SECRETS = tuple(name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation))
+
+
+def load(dotenv: Path | None = Path(".env")) -> Settings:
+    """Read the settings from the environment and from the file `dotenv`, when it exists.
+
+    Raises:
+        BadSetting: an unknown name (with the nearest known one), a value of the wrong
+            type, or a `_FILE` that cannot be read.
+    """
+    return _validated({name: value for name, (value, _) in _given(dotenv).items()})
+
+
+def sources(dotenv: Path | None = Path(".env")) -> dict[str, str]:
+    """Tell where each setting comes from: `environment`, `.env` or `default`."""
+    given = _given(dotenv)
+    return {name: given[name][1] if name in given else "default" for name in Settings.model_fields}
+
+
+def _given(dotenv: Path | None) -> dict[str, tuple[str, str]]:
+    in_file = {}
+    if dotenv is not None and dotenv.is_file():
+        in_file = {key: value or "" for key, value in dotenv_values(dotenv).items()}
+        in_file = {_example_alias(key): value for key, value in in_file.items()}
+    given = {name: (value, ".env") for name, value in _fields(in_file).items()}
+    given |= {name: (value, "environment") for name, value in _fields(dict(os.environ)).items()}
+    return given
+
+
+def _example_alias(key: str) -> str:
+    field = CORTI_EXAMPLE_NAMES.get(key)
+    return PREFIX + field.upper() if field else key
+
+
+def _fields(raw: dict[str, str]) -> dict[str, str]:
+    found = {}
+    for key, value in raw.items():
+        if key.startswith(PREFIX) and value:
+            name, text = _field(key, value)
+            found[name] = text
+    return found
+
+
+def _field(key: str, value: str) -> tuple[str, str]:
+    name = key.removeprefix(PREFIX).lower()
+    if name in Settings.model_fields:
+        return name, value
+    secret = name.removesuffix("_file")
+    if name.endswith("_file") and secret in SECRETS:
+        return secret, _secret_in(Path(value), key)
+    known = [PREFIX + field.upper() for field in Settings.model_fields]
+    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
+    raise BadSetting(f"{key} is not a setting; did you mean {nearest}?", at=key)
+
+
+def _secret_in(path: Path, key: str) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError as exc:
+        raise BadSetting(f"{key} names a file that cannot be read", at=key) from exc
+
+
+def _validated(values: dict[str, str]) -> Settings:
+    try:
+        return Settings.model_validate({name: _parsed(text) for name, text in values.items()})
+    except ValidationError as exc:
+        first = exc.errors(include_input=False, include_url=False)[0]
+        key = PREFIX + str(first["loc"][0]).upper()
+        raise BadSetting(f"{key}: {first['msg']}", at=key) from exc
+
+
+def _parsed(text: str) -> object:
+    """Read a JSON list; leave everything else to the model."""
+    if not text.startswith("["):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,1 @@
+"""OAuth and SMART on FHIR; knows no Flask and no store."""

@@ -1,0 +1,1 @@
+"""What the FHIR interactions mean, without HTTP."""

@@ -1,0 +1,1 @@
+"""Corti's side in time: the only caller of Corti."""
