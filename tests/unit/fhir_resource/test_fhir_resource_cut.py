@@ -4,7 +4,8 @@ import base64
 import json
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fhir_bridge.errors import Invalid, Malformed, TooLarge
 from fhir_bridge.fhir.resource.cut import Cutter, expression_of
