@@ -1,0 +1,58 @@
+# Every command a person needs. `make help` lists them.
+PY      := .venv/bin/python
+ARGS    ?=
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list these targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.venv/.ready: requirements/dev.lock pyproject.toml
+	python3 -m venv .venv
+	$(PY) -m pip install --quiet --require-hashes -r requirements/dev.lock
+	$(PY) -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: setup
+setup: .venv/.ready ## create .venv and install the locked dependencies
+
+.PHONY: demo
+demo: setup ## start everything, post a recorded consultation, show the facts (ARGS="--exit --audio FILE")
+	.venv/bin/fhir-bridge demo $(ARGS)
+
+.PHONY: run
+run: setup ## start the bridge with the local Corti on http://127.0.0.1:8080
+	.venv/bin/fhir-bridge serve --sandbox $(ARGS)
+
+.PHONY: test
+test: setup ## run the whole test suite
+	$(PY) -m pytest $(ARGS)
+
+.PHONY: check
+check: setup ## lint, types, layers, generated files
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+	$(PY) -m fhir_bridge.cli.docs --check
+
+.PHONY: interop
+interop: setup interop/node_modules/.ready ## let other projects' clients and validators judge the bridge (needs Node)
+	$(PY) -m pytest -m interop $(ARGS)
+
+interop/node_modules/.ready: interop/package-lock.json
+	cd interop && npm ci --no-audit --no-fund --silent
+	@touch $@
+
+.PHONY: docs
+docs: setup ## write the generated pages and the OpenAPI document anew
+	$(PY) -m fhir_bridge.cli.docs
+
+.PHONY: lock
+lock: setup ## resolve the dependencies anew
+	$(PY) -m pip install --quiet uv
+	.venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --extra postgres --extra s3 \
+	  --generate-hashes --no-emit-index-url --no-header --quiet -o requirements/runtime.lock
+	.venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras -c requirements/runtime.lock \
+	  --generate-hashes --no-emit-index-url --no-header --quiet -o requirements/dev.lock
