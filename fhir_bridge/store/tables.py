@@ -130,6 +130,7 @@ job = Table(
     Column("acked_ms", BigInteger, nullable=False, server_default="0"),  # audio position known to be transcribed
     Column("session", Integer, nullable=False, server_default="0"),  # stream connections opened so far
     Column("breaks", Integer, nullable=False, server_default="0"),  # breaks since the last progress
+    Column("suspended_ms", BigInteger),  # since when Corti keeps it waiting; null while it gets on
     Column("cancel", Boolean, nullable=False, server_default=text("false")),  # asked to stop
     Column("error_code", Text),
     Column("error_text", Text),
