@@ -252,8 +252,8 @@ class Tomorrow(clock.Clock):
 
 def test_a_full_disk_is_no_space_and_keeps_nothing(blobs):
     with blobs.create(TENANT_KEY) as writer:
-        writer._file.close()
-        writer._file = Path("/dev/full").open("wb", 0)
+        with Path("/dev/full").open("wb") as full:
+            os.dup2(full.fileno(), writer._file.fileno())
         with pytest.raises(NoSpace):
             writer.write(bytes(2 * CHUNK))
 
