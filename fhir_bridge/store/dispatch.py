@@ -83,9 +83,7 @@ def enqueue(conn: Connection, ticket: Ticket, *, queue: Queue, tenant: str, dela
 def _client_of(engine: Engine) -> DBOSClient:
     """A client that builds rows for transactions of ours; it never connects by itself."""
     quiet()
-    return DBOSClient(
-        system_database_engine=engine, serializer=_serializer, application_name=APPLICATION, lazy=True
-    )
+    return DBOSClient(system_database_engine=engine, serializer=_serializer, application_name=APPLICATION, lazy=True)
 
 
 class Ledger:
@@ -100,9 +98,7 @@ class Ledger:
 
     def unfinished(self) -> dict[Ticket, str]:
         """Every run DBOS has not ended: ENQUEUED and DELAYED ones wait, PENDING ones hold a slot."""
-        found = self._client.list_workflows(
-            status=list(UNFINISHED), name=WORKFLOW, load_input=False, load_output=False
-        )
+        found = self._client.list_workflows(status=list(UNFINISHED), name=WORKFLOW, load_input=False, load_output=False)
         return {_ticket_of(each.workflow_id): str(each.status) for each in found}
 
     def cancel(self, tickets: Iterable[Ticket]) -> None:
