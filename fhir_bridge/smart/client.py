@@ -1,0 +1,54 @@
+"""A registered SMART client, as Authlib's flows ask about it."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from authlib.oauth2.rfc6749 import ClientMixin
+
+from fhir_bridge.smart.scope import narrowed
+
+PRIVATE_KEY_JWT: Final = "private_key_jwt"
+SECRET_METHODS: Final = ("client_secret_basic", "client_secret_post")
+
+
+def secret_hash(secret: str) -> str:
+    """Hash a client secret for storage. Secrets are 256 random bits: one SHA-256 is enough."""
+    return sha256(secret.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Client(ClientMixin):  # type: ignore[misc]  # Authlib ships no types
+    """What was registered: one of a secret, a JWK Set, or the URL of one."""
+
+    id: str
+    tenant: str
+    scope: str
+    secret_hash: str | None = None
+    jwks: str | None = None
+    jwks_uri: str | None = None
+
+    def get_client_id(self) -> str:
+        """Return the client_id."""
+        return self.id
+
+    def check_client_secret(self, client_secret: str) -> bool:
+        """Compare in constant time."""
+        return self.secret_hash is not None and hmac.compare_digest(self.secret_hash, secret_hash(client_secret))
+
+    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:  # noqa: ARG002 - Authlib's signature
+        """A client with keys proves itself with them, any other with its secret."""
+        if self.jwks or self.jwks_uri:
+            return method == PRIVATE_KEY_JWT
+        return method in SECRET_METHODS
+
+    def check_grant_type(self, grant_type: str) -> bool:
+        """Backend services use client credentials (SMART 2.2)."""
+        return grant_type == "client_credentials"
+
+    def get_allowed_scope(self, scope: str | None) -> str | None:
+        """Narrow a request to the registration; None makes Authlib answer invalid_scope."""
+        return narrowed(scope or "", self.scope) or None
