@@ -105,7 +105,7 @@ def create(conn: Connection, new: NewJob) -> Job:
         "task": new.task,
         "state": State.STORED,
         "queued_ms": now,
-        "created_ms": now,
+        "created_ms": max(now, _last_created(conn, new) + 1),  # two of one millisecond keep their order
     }
     conn.execute(job.insert().values(row))
     queue_next(conn, new.tenant, new.encounter)
@@ -259,6 +259,11 @@ def counts(conn: Connection) -> dict[State, int]:
 
 
 # --- inside -----------------------------------------------------------------------------
+
+
+def _last_created(conn: Connection, new: NewJob) -> int:
+    of_encounter = and_(job.c.tenant == new.tenant, job.c.encounter == new.encounter)
+    return conn.execute(select(func.max(job.c.created_ms)).where(of_encounter)).scalar() or 0
 
 
 def _dispatch(conn: Connection, found: Job, *, state: State, delay: float = 0.0) -> Job:

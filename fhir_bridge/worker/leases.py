@@ -1,0 +1,120 @@
+"""The right to write: what this worker holds, renewed in bulk, and the signs that it must stop (rule 3)."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from fhir_bridge import clock
+from fhir_bridge.errors import BridgeError, Fenced, StoreUnavailable
+from fhir_bridge.store import jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fhir_bridge.store import Store
+    from fhir_bridge.store.jobs import Claim
+
+# Of a lease: renewed at a third; a worker that could not renew for two thirds stops by its own clock.
+RENEW_AT: Final = 1 / 3
+STOP_AT: Final = 2 / 3
+
+
+class Stopping(BridgeError):
+    """This worker is asked to end: give the job back at the next frame boundary."""
+
+
+class Cancelled(BridgeError):
+    """Someone asked for the job to stop."""
+
+
+@dataclass
+class Hold:
+    """One job this worker holds. `check` is called between any two steps of its run."""
+
+    claim: Claim
+    leases: Leases
+    lost: bool = False
+    cancel: bool = False
+    renewed: float = field(default_factory=clock.monotonic)
+
+    def check(self) -> None:
+        """Go on only when nothing speaks against it.
+
+        Raises:
+            Fenced: the lease is lost, or may be: it could not be renewed for too long.
+            Cancelled: the job was asked to stop.
+            Stopping: this worker was asked to stop.
+        """
+        if self.lost or clock.monotonic() - self.renewed > self.leases.seconds * STOP_AT:
+            raise Fenced("The lease of this job is lost", at=self.claim.job)
+        if self.cancel:
+            raise Cancelled("The job was cancelled", at=self.claim.job)
+        if self.leases.stopping.is_set():
+            raise Stopping("The worker stops", at=self.claim.job)
+
+    def wait(self, seconds: float) -> None:
+        """Wait, but not past a sign to stop."""
+        until = clock.monotonic() + seconds
+        while (left := until - clock.monotonic()) > 0:
+            self.check()
+            self.leases.stopping.wait(min(left, 0.25))
+        self.check()
+
+
+class Leases:
+    """All that this boot of this worker holds. `owner` is new for each boot."""
+
+    def __init__(self, store: Store, *, owner: str, seconds: float) -> None:
+        self.owner = owner
+        self.seconds = seconds
+        self.stopping = threading.Event()
+        self._store = store
+        self._holds: dict[Claim, Hold] = {}
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._renew_for_ever, name="leases", daemon=True)
+
+    def start(self) -> None:
+        """Begin to renew."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Renew no more; what is still held runs out."""
+        self._done.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    @contextmanager
+    def holding(self, claim: Claim) -> Iterator[Hold]:
+        """Keep `claim` alive for the length of a `with` block."""
+        hold = Hold(claim, self)
+        with self._lock:
+            self._holds[claim] = hold
+        try:
+            yield hold
+        finally:
+            with self._lock:
+                self._holds.pop(claim, None)
+
+    def renew(self) -> None:
+        """Prolong everything once and pass on what the rows say."""
+        with self._lock:
+            holds = dict(self._holds)
+        if not holds:
+            return
+        at = clock.monotonic()  # before the write: the lease counts from when it was asked for
+        held = self._store.write(lambda conn: jobs.renew(conn, self.owner, lease_seconds=self.seconds))
+        for claim, hold in holds.items():
+            hold.lost = claim not in held
+            hold.cancel = held.get(claim, False)
+            hold.renewed = at
+
+    def _renew_for_ever(self) -> None:
+        while not self._done.wait(self.seconds * RENEW_AT):
+            try:
+                self.renew()
+            except StoreUnavailable:
+                continue  # each hold sees by itself when this lasts too long
