@@ -116,7 +116,7 @@ class Participant:
 
 
 def keyterms_json(terms: tuple[str, ...]) -> Json | None:
-    """Write `keyterms`. Keep what Corti can take: a keyterm is a hint, a refused configuration loses the whole recording."""
+    """Write `keyterms`, of what Corti can take: a keyterm is a hint, and one too long has the whole stream refused."""
     usable = [{"term": term} for term in dict.fromkeys(terms) if 0 < len(term) <= MAX_KEYTERM_LENGTH]
     return {"terms": usable[:MAX_KEYTERMS]} if usable else None
 
@@ -221,7 +221,7 @@ class ConfigAccepted:
 
 @dataclass(frozen=True, slots=True)
 class ConfigNack:
-    """The configuration was refused, missing or late; `kind` is Corti's word in upper case."""
+    """The configuration was refused, missing or late; `kind` is Corti's word for it in upper case."""
 
     kind: str
     reason: str = ""
