@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from fhir_bridge.corti.messages import EncounterStatus, EncounterType
     from fhir_bridge.fhir.resource.models import Encounter, Patient, Practitioner
-    from fhir_bridge.mapping.mapped import Rule
     from fhir_bridge.mapping.tables import StatusRow
     from fhir_bridge.mapping.times import FhirTime
 

@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from fhir_bridge.corti.messages import Gender
-    from fhir_bridge.fhir.resource.models import CodeableConcept, Encounter, HumanName, Identifier, Reference, Resource
+    from fhir_bridge.fhir.resource.models import (
+        CodeableConcept,
+        Encounter,
+        HumanName,
+        Identifier,
+        Media,
+        Model,
+        Reference,
+    )
     from fhir_bridge.mapping.mapped import Notes
 
 
@@ -34,9 +42,10 @@ def words_of(concept: CodeableConcept | None) -> str | None:
     return said(concept.text) or next((shown for one in concept.coding or () if (shown := said(one.display))), None)
 
 
-def _contained(encounter: Encounter, reference: Reference | None) -> Resource | None:
+def contained_in(resource: Encounter | Media, reference: Reference | None) -> Model | None:
+    """Return the contained resource a reference points at."""
     wanted = reference.reference if reference else None
-    return next((one for one in encounter.contained or () if f"#{one.id}" == wanted), None)
+    return next((one for one in resource.contained or () if f"#{one.id}" == wanted), None)
 
 
 def _literal(reference: Reference | None) -> str | None:
@@ -51,7 +60,7 @@ def _literal(reference: Reference | None) -> str | None:
 def patient_of(encounter: Encounter, patient: Patient | None, notes: Notes) -> CortiPatient | None:
     """Describe the patient from the Patient resource, a contained one, or the reference alone."""
     subject = encounter.subject
-    contained = _contained(encounter, subject)
+    contained = contained_in(encounter, subject)
     _refuse_group(subject, contained)
     resource = patient or (contained if isinstance(contained, Patient) else None)
     identifier = _patient_identifier(resource, subject, notes)
@@ -72,7 +81,7 @@ def patient_of(encounter: Encounter, patient: Patient | None, notes: Notes) -> C
     )
 
 
-def _refuse_group(subject: Reference | None, contained: Resource | None) -> None:
+def _refuse_group(subject: Reference | None, contained: Model | None) -> None:
     types = {*(subject.reference or "").split("/")[-2:-1], subject.type} if subject else set()
     if "Group" in types or (contained is not None and contained.get_resource_type() == "Group"):
         raise NotMapped("Corti has one patient per interaction and no word for a Group", at="Encounter.subject")
@@ -173,7 +182,7 @@ def assigned_user(encounter: Encounter, practitioner: Practitioner | None, notes
     Corti wants a UUID (corti-api 2) and an EHR's practitioners rarely have one.
     """
     individual = _responsible(encounter)
-    contained = _contained(encounter, individual)
+    contained = contained_in(encounter, individual)
     resource = practitioner or (contained if isinstance(contained, Practitioner) else None)
     named = preferred(resource.identifier) if resource else None
     named = named or (individual.identifier if individual else None)

@@ -20,8 +20,8 @@ class StatusRow:
 
     code: str
     corti: EncounterStatus
-    records: bool
     source: str
+    records: bool = True
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,15 @@ class LanguageRow:
 ENCOUNTER_STATUS: Final = {
     row.code: row
     for row in (
-        StatusRow("planned", "planned", True, _STATUS_PAGE),
-        StatusRow("arrived", "in-progress", True, _STATUS_PAGE),
-        StatusRow("triaged", "in-progress", True, _STATUS_PAGE),
-        StatusRow("in-progress", "in-progress", True, _STATUS_PAGE),
-        StatusRow("onleave", "on-hold", True, _STATUS_PAGE),
-        StatusRow("finished", "completed", True, _STATUS_PAGE),
-        StatusRow("cancelled", "cancelled", False, _STATUS_PAGE),
-        StatusRow("entered-in-error", "deleted", False, _STATUS_PAGE),
-        StatusRow("unknown", "planned", True, _STATUS_PAGE),
+        StatusRow("planned", "planned", _STATUS_PAGE),
+        StatusRow("arrived", "in-progress", _STATUS_PAGE),
+        StatusRow("triaged", "in-progress", _STATUS_PAGE),
+        StatusRow("in-progress", "in-progress", _STATUS_PAGE),
+        StatusRow("onleave", "on-hold", _STATUS_PAGE),
+        StatusRow("finished", "completed", _STATUS_PAGE),
+        StatusRow("cancelled", "cancelled", _STATUS_PAGE, records=False),
+        StatusRow("entered-in-error", "deleted", _STATUS_PAGE, records=False),
+        StatusRow("unknown", "planned", _STATUS_PAGE),
     )
 }
 
@@ -91,7 +91,9 @@ ENCOUNTER_CLASS: Final = {
 # An emergency and an inpatient stay keep their type: Corti has one word only.
 _CPT_PAGE: Final = "https://www.ama-assn.org/practice-management/cpt/evaluation-and-management-em-revisions"
 FIRST_CONSULTATION: Final = (
-    CodeRow(systems.SNOMED, "185387006", "New patient consultation", "https://browser.ihtsdotools.org/?conceptId1=185387006"),
+    CodeRow(
+        systems.SNOMED, "185387006", "New patient consultation", "https://browser.ihtsdotools.org/?conceptId1=185387006"
+    ),
     CodeRow(systems.CPT, "99202", "New patient office visit, straightforward", _CPT_PAGE),
     CodeRow(systems.CPT, "99203", "New patient office visit, low complexity", _CPT_PAGE),
     CodeRow(systems.CPT, "99204", "New patient office visit, moderate complexity", _CPT_PAGE),

@@ -7,24 +7,7 @@ from typing import Final, Literal
 
 from fhir_bridge.mapping import systems
 
-JobState = Literal[
-    "received",
-    "stored",
-    "queued",
-    "interaction_pending",
-    "streaming",
-    "suspended",
-    "finalising",
-    "reconciling",
-    "published",
-    "failed",
-    "cancelled",
-    "erased",
-]
-
 _GROUPS_PAGE: Final = "https://docs.corti.ai/textgen/facts"
-_TASK_PAGE: Final = "http://hl7.org/fhir/R4/valueset-task-status.html"
-_MEDIA_PAGE: Final = "http://hl7.org/fhir/R4/valueset-event-status.html"
 
 
 @dataclass(frozen=True)
@@ -40,17 +23,6 @@ class GroupRow:
 
 
 @dataclass(frozen=True)
-class StateRow:
-    """A job state as an EHR sees it on the Task, and on the Media the job is about."""
-
-    state: JobState
-    task: str
-    media: str
-    text: str
-    source: str
-
-
-@dataclass(frozen=True)
 class LabelRow:
     """A security label of results: what asserted them."""
 
@@ -60,7 +32,9 @@ class LabelRow:
     source: str
 
 
-def _group(key: str, loinc: str | None = None, loinc_display: str | None = None, category: str | None = None) -> GroupRow:
+def _group(
+    key: str, loinc: str | None = None, loinc_display: str | None = None, category: str | None = None
+) -> GroupRow:
     source = f"https://loinc.org/{loinc}" if loinc else _GROUPS_PAGE
     return GroupRow(key, key.replace("-", " ").capitalize(), loinc, loinc_display, category, source)
 
@@ -92,26 +66,6 @@ FACT_GROUPS: Final = {
     )
 }
 
-# Ruling 5; the states are those of the job.
-JOB_STATES: Final = {
-    row.state: row
-    for row in (
-        StateRow("received", "accepted", "in-progress", "Accepted", _TASK_PAGE),
-        StateRow("stored", "accepted", "in-progress", "Stored", _TASK_PAGE),
-        StateRow("queued", "accepted", "in-progress", "Waiting for its turn", _TASK_PAGE),
-        StateRow("interaction_pending", "in-progress", "in-progress", "Waiting for the interaction", _TASK_PAGE),
-        StateRow("streaming", "in-progress", "in-progress", "Being heard", _TASK_PAGE),
-        StateRow("suspended", "on-hold", "in-progress", "Interrupted, will go on by itself", _TASK_PAGE),
-        StateRow("finalising", "in-progress", "in-progress", "Waiting for the last results", _TASK_PAGE),
-        StateRow("reconciling", "in-progress", "in-progress", "Comparing results", _TASK_PAGE),
-        StateRow("published", "completed", "completed", "Done", _TASK_PAGE),
-        StateRow("failed", "failed", "stopped", "Failed", _TASK_PAGE),
-        StateRow("cancelled", "cancelled", "stopped", "Cancelled", _MEDIA_PAGE),
-        StateRow("erased", "entered-in-error", "entered-in-error", "Erased", _MEDIA_PAGE),
-    )
-}
-TERMINAL_TASKS: Final = frozenset({"completed", "failed", "cancelled", "entered-in-error", "rejected"})
-
 _LABEL_PAGE: Final = "https://terminology.hl7.org/CodeSystem-v3-ObservationValue.html"
 LABELS: Final = {
     row.code: row
@@ -125,3 +79,41 @@ LABELS: Final = {
 def label(code: Literal["AIAST", "DICTAST"]) -> dict[str, str]:
     """Return a security label as Coding."""
     return {"system": systems.OBSERVATION_VALUE, "code": code, "display": LABELS[code].display}
+
+
+@dataclass(frozen=True)
+class FormatRow:
+    """One rendering of a transcript, the first the one an EHR files that takes a single attachment."""
+
+    code: Literal["text", "vtt", "segments"]
+    content_type: str
+    title: str
+    source: str
+
+
+FORMATS: Final = (
+    FormatRow(
+        "text", "text/plain; charset=utf-8", "Transcript", "https://www.rfc-editor.org/rfc/rfc2046#section-4.1.3"
+    ),
+    FormatRow("vtt", "text/vtt; charset=utf-8", "Transcript with times", "https://www.w3.org/TR/webvtt1/"),
+    FormatRow("segments", "application/json", "Transcript segments", "https://docs.corti.ai/api-reference/streams"),
+)
+
+
+@dataclass(frozen=True)
+class OutputRow:
+    """How a Task names what came out, by resource type."""
+
+    resource: str
+    code: str
+    display: str
+
+
+OUTPUTS: Final = {
+    row.resource: row
+    for row in (
+        OutputRow("DocumentReference", "transcript", "Transcript"),
+        OutputRow("Observation", "fact", "Clinical fact"),
+        OutputRow("OperationOutcome", "outcome", "What went wrong or deserves attention"),
+    )
+}

@@ -56,6 +56,15 @@ def _span(value: date | str) -> tuple[date, date]:
     return first, (first + timedelta(days=31)).replace(day=1)
 
 
+def rfc3339_of(text: str | None) -> str | None:
+    """Read an RFC 3339 instant leniently and write it in UTC, or None when it is none."""
+    try:
+        at = datetime.fromisoformat(text or "")
+        return rfc3339(at if at.tzinfo else at.replace(tzinfo=UTC))
+    except (OverflowError, ValueError):
+        return None
+
+
 def zone_of(value: FhirTime | None) -> tzinfo:
     """Return the zone a dateTime names, else UTC."""
     return (value.tzinfo if isinstance(value, datetime) else None) or UTC
