@@ -1,0 +1,88 @@
+"""Connections to the database: SQLite or PostgreSQL, for writing and for read-only snapshots."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from fhir_bridge.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import URL, Connection, ConnectionPoolEntry
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+
+    from fhir_bridge.settings import Settings
+
+FILE: Final = "fhir-bridge.db"
+BUSY_SECONDS: Final = 10.0
+POSTGRES_OPTIONS: Final = "-c synchronous_commit=on -c statement_timeout=60000"
+# These say that a statement of ours is wrong, not that the database is away.
+_OURS: Final = (IntegrityError, DataError, ProgrammingError)
+
+
+def url_of(settings: Settings) -> URL:
+    """Return where the database is: as set, else a file in the data directory."""
+    if settings.database_url:
+        return make_url(settings.database_url)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    return make_url(f"sqlite:///{settings.data_dir.absolute() / FILE}")
+
+
+def engine_of(url: URL, *, read_only: bool = False) -> Engine:
+    """Make an engine. It opens its first connection when it is first used."""
+    if url.get_backend_name() == "sqlite":
+        return _sqlite(url, read_only=read_only)
+    return create_engine(
+        url,
+        pool_size=10,
+        max_overflow=20,
+        pool_timeout=BUSY_SECONDS,
+        pool_pre_ping=True,
+        connect_args={"options": POSTGRES_OPTIONS},
+    )
+
+
+def _sqlite(url: URL, *, read_only: bool) -> Engine:
+    """SQLite whose driver never says BEGIN: whoever writes or reads says it himself."""
+    engine = create_engine(url, pool_size=0, connect_args={"isolation_level": None, "timeout": BUSY_SECONDS})
+
+    def prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        if read_only:
+            cursor.execute("PRAGMA query_only = ON")
+        cursor.close()
+
+    event.listen(engine, "connect", prepare)
+    return engine
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what a database does when it cannot into StoreUnavailable."""
+    try:
+        yield
+    except _OURS:
+        raise
+    except (DBAPIError, PoolTimeout) as exc:
+        raise unavailable() from exc
+
+
+def unavailable() -> StoreUnavailable:
+    """Say that nothing was kept and that a repeat makes sense."""
+    return StoreUnavailable("The database did not take the request; nothing was kept, repeat it", retry_after=1)
+
+
+def in_transaction(connection: Connection) -> bool:
+    """Ask the SQLite driver, not SQLAlchemy: SQLite may have rolled back by itself."""
+    driver = connection.connection.driver_connection
+    return bool(driver is not None and driver.in_transaction)

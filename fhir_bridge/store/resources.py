@@ -1,0 +1,227 @@
+"""Resources read: one, a page of a search, a page of history; each behind a Filter.
+
+A page is a range of `seq` in a snapshot: the same snapshot gives the same pages, whatever
+is written meanwhile, and the thousandth page costs what the first costs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import and_, exists, func, select, true
+
+from fhir_bridge.store import tables
+from fhir_bridge.store.filter import And, Filter, Keys, Node, Rows
+from fhir_bridge.store.versions import NewVersion, Once, Row, hold, instant, now_ms, once, put, remove
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Alias, ColumnElement, Connection, FromClause, Select
+
+__all__ = [
+    "Cursor",
+    "NewVersion",
+    "Once",
+    "Page",
+    "Row",
+    "Snapshot",
+    "history",
+    "history_total",
+    "hold",
+    "instant",
+    "now_ms",
+    "once",
+    "put",
+    "read",
+    "remove",
+    "search",
+    "seq_at",
+    "snapshot",
+    "total",
+    "vread",
+]
+
+# Where a page ended: opaque to callers, who seal it into the link of the next page. Today
+# the last row's seq; a search sorted by a key will put that key's value before it.
+Cursor = tuple[str | int, ...]
+
+_COLUMNS: Final = tuple(field.name for field in fields(Row))
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A tenant's last commit: everything stamped up to `at_ms` is in it, everything later is stamped later."""
+
+    seq: int
+    at_ms: int
+    keys_from: int  # snapshots before this commit can no longer be searched: their page links are Gone
+
+    @property
+    def at(self) -> str:
+        """The time of the last commit as an instant."""
+        return instant(self.at_ms)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Rows, newest first, and where the next page begins; None: there is none."""
+
+    rows: tuple[Row, ...]
+    following: Cursor | None
+
+
+def snapshot(conn: Connection, tenant: str) -> Snapshot:
+    """Return the tenant's last commit, to be handed to `search` for every page."""
+    c = tables.tenant.c
+    row = conn.execute(select(c.seq, c.at_ms, c.keys_from).where(c.id == tenant)).first()
+    return Snapshot(0, 0, 0) if row is None else Snapshot(row.seq, row.at_ms, row.keys_from)
+
+
+def seq_at(conn: Connection, tenant: str, at_ms: int) -> int:
+    """Return the last commit stamped at or before a time, 0 when there is none: times become bounds on seq."""
+    c = tables.version.c
+    last = select(c.seq).where(c.tenant == tenant, c.at_ms <= at_ms).order_by(c.at_ms.desc(), c.seq.desc()).limit(1)
+    return conn.execute(last).scalar() or 0
+
+
+def read(conn: Connection, filter_: Filter, type_: str, id_: str) -> Row | None:
+    """Return the current version, also when it is a deletion; None when the filter lets nothing through."""
+    rows = _rows(filter_, None)
+    found = _select(rows.v).where(rows.theirs, _named(rows.v, (type_,), id_), filter_.where.sql(rows))
+    return _one(conn, found)
+
+
+def vread(conn: Connection, filter_: Filter, type_: str, id_: str, *, vid: int) -> Row | None:
+    """Return one version, past or current, of a resource that the filter lets through as it is now.
+
+    Past versions lose their search keys in time, so the right to see a version is the
+    right to see its resource.
+    """
+    past = tables.version.alias()
+    visible = _visible(past, filter_, (type_,), id_)
+    return _one(conn, _select(past).where(past.c.vid == vid, visible))
+
+
+def search(
+    conn: Connection, filter_: Filter, *, snapshot: int | None = None, after: Cursor | None = None, count: int
+) -> Page:
+    """Return up to `count` resources that the filter lets through, newest first, from `after` on.
+
+    `snapshot` is a commit number from `snapshot()`; None searches what is there now.
+    """
+    rows = _rows(filter_, snapshot)
+    source, condition = _matching(rows, filter_.where)
+    return _page(conn, _select(rows.v).select_from(source).where(condition), rows.v, (after, count))
+
+
+def total(conn: Connection, filter_: Filter, *, snapshot: int | None = None) -> int:
+    """Count all resources that the filter lets through."""
+    rows = _rows(filter_, snapshot)
+    source, condition = _matching(rows, filter_.where)
+    return conn.execute(select(func.count()).select_from(source).where(condition)).scalar_one()
+
+
+def history(
+    conn: Connection,
+    filter_: Filter,
+    *,
+    types: tuple[str, ...] = (),
+    id: str | None = None,  # noqa: A002 - FHIR's word
+    since: int = 0,
+    snapshot: int,
+    after: Cursor | None = None,
+    count: int,
+) -> Page:
+    """Return versions, deletions among them, newest first, of resources the filter lets through as they are now.
+
+    `types` and `id` name one resource, some types or (empty) all; `since` is a commit
+    number: only later versions are told.
+    """
+    v = tables.version.alias()
+    found = _select(v).where(v.c.seq > since, v.c.seq <= snapshot, _visible(v, filter_, types, id))
+    return _page(conn, found, v, (after, count))
+
+
+def history_total(
+    conn: Connection,
+    filter_: Filter,
+    *,
+    types: tuple[str, ...] = (),
+    id: str | None = None,  # noqa: A002 - FHIR's word
+    since: int = 0,
+    snapshot: int,
+) -> int:
+    """Count what `history` tells over all its pages."""
+    v = tables.version.alias()
+    told = and_(v.c.seq > since, v.c.seq <= snapshot, _visible(v, filter_, types, id))
+    return conn.execute(select(func.count()).select_from(v).where(told)).scalar_one()
+
+
+# --- SQL ---------------------------------------------------------------------------------
+
+
+def _rows(filter_: Filter, snapshot: int | None) -> Rows:
+    return Rows(filter_.tenant, snapshot, tables.version.alias())
+
+
+def _select(v: Alias) -> Select[tuple[object, ...]]:
+    return select(*(v.c[name] for name in _COLUMNS))
+
+
+def _one(conn: Connection, found: Select[tuple[object, ...]]) -> Row | None:
+    row = conn.execute(found).mappings().first()
+    return None if row is None else Row(**row)
+
+
+def _named(v: Alias, types: tuple[str, ...], id_: str | None) -> ColumnElement[bool]:
+    of_type = v.c.type.in_(types) if types else true()
+    return and_(of_type, true() if id_ is None else v.c.id == id_)
+
+
+def _visible(v: Alias, filter_: Filter, types: tuple[str, ...], id_: str | None) -> ColumnElement[bool]:
+    """Versions of resources whose current version, be it a deletion, the filter lets through."""
+    now = _rows(filter_, None)
+    same = and_(now.v.c.type == v.c.type, now.v.c.id == v.c.id)
+    current = exists(select(1).select_from(now.v).where(now.theirs, same, filter_.where.sql(now)).correlate(v))
+    return and_(v.c.tenant == filter_.tenant, _named(v, types, id_), current)
+
+
+def _matching(rows: Rows, where: Node) -> tuple[FromClause, ColumnElement[bool]]:
+    """Say where to look and for what.
+
+    A condition that asks for one value of a key becomes a join: keys of one value stand
+    in the order of `seq`, so the newest page is read off the index. All others are
+    looked up for each row that is left.
+    """
+    source: FromClause = rows.v
+    conditions = [rows.live]
+    for node in _conjuncts(where):
+        if isinstance(node, Keys) and len(node.values) == 1:
+            k = tables.key.alias()
+            of_row = and_(k.c.tenant == rows.v.c.tenant, k.c.seq == rows.v.c.seq)
+            source = source.join(k, and_(of_row, k.c.tenant == rows.tenant, k.c.param == node.param, node.among(k)))
+        else:
+            conditions.append(node.sql(rows))
+    return source, and_(*conditions)
+
+
+def _conjuncts(where: Node) -> Iterator[Node]:
+    if isinstance(where, And):
+        for node in where.nodes:
+            yield from _conjuncts(node)
+    else:
+        yield where
+
+
+def _page(conn: Connection, found: Select[tuple[object, ...]], v: Alias, span: tuple[Cursor | None, int]) -> Page:
+    """Read one row more than asked for: it tells whether another page follows."""
+    after, count = span
+    if after is not None:
+        found = found.where(v.c.seq < int(after[0]))
+    told = conn.execute(found.order_by(v.c.seq.desc()).limit(count + 1)).mappings()
+    rows = [Row(**row) for row in told]
+    shown = tuple(rows[:count])
+    more = len(rows) > count and shown
+    return Page(shown, (shown[-1].seq,) if more else None)

@@ -1,0 +1,50 @@
+"""Brings a database to this version of the bridge: tables, and the tenant `default`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import text
+
+from fhir_bridge.keyring import KeyRing
+from fhir_bridge.store import oauth
+from fhir_bridge.store.engine import engine_of, translated, url_of
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from fhir_bridge.settings import Settings
+
+DEFAULT_TENANT: Final = "default"
+_SCRIPTS: Final = Path(__file__).with_name("migrations")
+_LOCK: Final = 0x66686972  # "fhir": two migrations at once wait for each other
+
+
+def migrate(settings: Settings) -> None:
+    """Create or upgrade the tables and make the tenant `default`; run before anything else starts."""
+    keys = KeyRing.open(settings)
+    engine = engine_of(url_of(settings))
+    try:
+        with translated(), engine.begin() as connection:
+            _lock(connection)
+            _upgrade(connection)
+            if oauth.tenant(connection, DEFAULT_TENANT) is None:
+                oauth.add_tenant(connection, oauth.new_tenant(DEFAULT_TENANT, keys))
+    finally:
+        engine.dispose()
+
+
+def _lock(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    else:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _upgrade(connection: Connection) -> None:
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
+    command.upgrade(config, "head")

@@ -1,0 +1,146 @@
+"""The store as the rest of the bridge holds it: write, read, barrier, close."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from sqlalchemy import Connection, func, select
+
+from fhir_bridge.store import tables
+from fhir_bridge.store.engine import engine_of, translated, unavailable, url_of
+from fhir_bridge.store.writer import SqliteWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import URL
+
+    from fhir_bridge.settings import Settings
+
+T = TypeVar("T")
+_left_behind: Final[list[_Doors]] = []  # of a parent process: never closed, never collected here
+
+
+class Store:
+    """One database. Connections and the writer thread are made on first use, in the process that uses them."""
+
+    def __init__(self, url: URL) -> None:
+        self.url = url
+        self._making = threading.Lock()
+        self._doors: _Doors | None = None
+        self._closed = False
+
+    @classmethod
+    def open(cls, settings: Settings) -> Store:
+        """Name the database of these settings; nothing is connected yet."""
+        return cls(url_of(settings))
+
+    def write(self, fn: Callable[[Connection], T]) -> T:
+        """Run `fn` in a transaction and return what it returned, once that is committed to disk.
+
+        `fn` gets a Connection and brings ready values: no I/O, parsing, mapping or nested
+        write. What it raises undoes what it did and is raised here.
+
+        Raises:
+            StoreUnavailable: the database did not take it; nothing was kept.
+        """
+        return self._here().write(fn)
+
+    def read(self, fn: Callable[[Connection], T]) -> T:
+        """Run `fn` on a read-only connection whose statements all see one snapshot."""
+        return self._here().read(fn)
+
+    def barrier(self, tenant: str) -> None:
+        """Wait until every version stamped before now is visible to the next `read`.
+
+        A row is stamped before it is committed: a poll in between would not see it, and
+        the next poll would ask for later ones only. Searches by time pass here first
+        (architecture.md, Searching).
+        """
+        self._here().barrier(tenant)
+
+    def close(self) -> None:
+        """Finish what is being written and let go of the database."""
+        with self._making:
+            doors, self._doors, self._closed = self._doors, None, True
+        if doors is not None and doors.pid == os.getpid():
+            doors.close()
+
+    def _here(self) -> _Doors:
+        """Return this process's connections; a fork inherits neither threads nor connections."""
+        doors = self._doors
+        if doors is not None and doors.pid == os.getpid():
+            return doors
+        with self._making:
+            if self._closed:
+                raise unavailable()
+            if self._doors is None or self._doors.pid != os.getpid():
+                if self._doors is not None:
+                    _left_behind.append(self._doors)
+                self._doors = _doors_to(self.url)
+            return self._doors
+
+
+class _Sqlite:
+    """The connections of one process to an SQLite file: its writer thread, and readers."""
+
+    def __init__(self, url: URL) -> None:
+        self.pid = os.getpid()
+        self._writing = engine_of(url)
+        self._reading = engine_of(url, read_only=True)
+        self._writer = SqliteWriter(self._writing)
+
+    def write(self, fn: Callable[[Connection], T]) -> T:
+        return self._writer.write(fn)
+
+    def read(self, fn: Callable[[Connection], T]) -> T:
+        with translated(), self._reading.connect() as connection:
+            connection.exec_driver_sql("BEGIN")  # one snapshot from the first statement on
+            return fn(connection)
+
+    def barrier(self, tenant: str) -> None:
+        """Take the write lock once: whoever stamped a row before has then committed it."""
+        del tenant  # the lock is the file's
+        with translated(), self._writing.connect() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            connection.exec_driver_sql("ROLLBACK")
+
+    def close(self) -> None:
+        self._writer.close()
+        self._writing.dispose()
+        self._reading.dispose()
+
+
+class _Postgres:
+    """The connections of one process to PostgreSQL, which lets many write at once."""
+
+    def __init__(self, url: URL) -> None:
+        self.pid = os.getpid()
+        self._writing = engine_of(url)
+        # The same pool: only what a transaction begins with differs.
+        self._reading = self._writing.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+    def write(self, fn: Callable[[Connection], T]) -> T:
+        with translated(), self._writing.begin() as connection:
+            return fn(connection)
+
+    def read(self, fn: Callable[[Connection], T]) -> T:
+        with translated(), self._reading.connect() as connection:
+            return fn(connection)
+
+    def barrier(self, tenant: str) -> None:
+        """Wait for the tenant's row: whoever stamped from it before has then committed."""
+        row = select(tables.tenant.c.seq, func.clock_timestamp()).where(tables.tenant.c.id == tenant)
+        self.write(lambda connection: connection.execute(row.with_for_update(read=True)).first())
+
+    def close(self) -> None:
+        self._writing.dispose()
+
+
+_Doors = _Sqlite | _Postgres
+
+
+def _doors_to(url: URL) -> _Doors:
+    return _Sqlite(url) if url.get_backend_name() == "sqlite" else _Postgres(url)
