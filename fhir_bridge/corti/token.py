@@ -1,5 +1,4 @@
 """Access tokens for Corti: Keycloak client credentials, one request at a time, renewed early (corti-api 1.3)."""
-# noqa: A005 - the name the architecture gives this file; imports here are absolute
 
 from __future__ import annotations
 
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
 _RENEW_AT: Final = 0.6  # of its life
 _NEVER_WITHIN: Final = 60.0  # seconds of its end
 _ASSUMED_LIFE: Final = 300.0
+_IN_THE_FORM: Final = "client_secret_post"  # how the secret travels, as Corti's example sends it
+_THROTTLED: Final = 429
+_BROKEN: Final = 500
 _CODE: Final = re.compile(r"[a-z_]{1,40}")
 
 
@@ -42,11 +44,10 @@ class TokenSource:
 
     def __init__(self, endpoint: Endpoint, client_id: str, client_secret: str, *, timeout: float = 30.0) -> None:
         session = net.session(read_seconds=timeout)
-        session.max_redirects = 0  # a redirected secret would be a lost one
+        session.max_redirects = 0  # a secret follows no redirect
+        session.hooks["response"].append(_answered)
         self._url = endpoint.token_url
-        self._keycloak = OAuth2Client(
-            session, client_id, client_secret, token_endpoint_auth_method="client_secret_post", scope="openid"
-        )
+        self._keycloak = OAuth2Client(session, client_id, client_secret, _IN_THE_FORM, scope="openid")
         self._one_at_a_time = threading.Lock()
         self._token: _Token | None = None
 
@@ -59,7 +60,7 @@ class TokenSource:
         """
         token = self._token
         if token is None or clock.monotonic() >= token.renew_at:
-            token = self._newer_than(token)
+            token = self._newer_if_possible(token)
         return token.access
 
     def renew(self, stale: str) -> str:
@@ -69,19 +70,23 @@ class TokenSource:
 
     def fresh(self) -> str:
         """Return a token asked for after this call: every stream connection begins with one (reliability 6)."""
-        return self._newer_than(self._token).access
+        return self._newer_if_possible(self._token).access
+
+    def _newer_if_possible(self, old: _Token | None) -> _Token:
+        """Bridge a short outage of the login with the token there is, while that still holds."""
+        try:
+            return self._newer_than(old)
+        except CortiUnavailable:
+            if old is None or clock.monotonic() >= old.unusable_at:
+                raise
+            return old
 
     def _newer_than(self, old: _Token | None) -> _Token:
         with self._one_at_a_time:
             current = self._token
             if current is not None and current is not old:
                 return current  # another thread fetched it while this one waited
-            try:
-                self._token = self._fetch(old)
-            except CortiUnavailable:
-                if old is None or clock.monotonic() >= old.unusable_at:
-                    raise
-                return old
+            self._token = self._fetch(old)
             return self._token
 
     def _fetch(self, old: _Token | None) -> _Token:
@@ -106,6 +111,12 @@ class TokenSource:
         finally:
             status = "ok" if error is None else type(error).__name__
             log.event("corti.token", status=status, ms=round((clock.monotonic() - asked) * 1000))
+
+
+def _answered(response: requests.Response, **_: object) -> None:
+    """Keep an overloaded or broken Keycloak from being read as one that answers."""
+    if response.status_code == _THROTTLED or response.status_code >= _BROKEN:
+        response.raise_for_status()
 
 
 def _token(answer: object, asked: float) -> _Token:
