@@ -1,16 +1,18 @@
-"""The first message of a socket: checked as Corti checks it, and given back with every default filled in (corti-api 3.3, 4)."""
+"""The first message of a socket: checked, and given back with every default filled in (corti-api 3.3, 4)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
 from fhir_bridge.sandbox.decode import AudioFormat, BadAudio
-from fhir_bridge.sandbox.engine import Engine
 from fhir_bridge.sandbox.shapes import LANGUAGES, Json, Keyterms, Participant, Replacements, Shape, Text
-from fhir_bridge.sandbox.switches import Switches
+
+if TYPE_CHECKING:
+    from fhir_bridge.sandbox.engine import Engine
+    from fhir_bridge.sandbox.switches import Switches
 
 C = TypeVar("C", bound="Common")
 
@@ -45,7 +47,7 @@ class Common(Shape):
     audio_format: str | None = None
     audio_events: AudioEvents = AudioEvents()
     keyterms: Keyterms = Keyterms()
-    replacements: Replacements = []
+    replacements: Replacements = Field(default_factory=list)
 
 
 class StreamsConfig(Common):

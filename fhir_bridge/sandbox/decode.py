@@ -109,7 +109,8 @@ def mixed_down(samples: Samples) -> Samples:
     """One channel."""
     if samples.shape[0] == 1:
         return samples
-    return samples.astype(np.int32).mean(axis=0, keepdims=True).astype(np.int16)
+    mixed: Samples = samples.astype(np.int32).mean(axis=0, keepdims=True).astype(np.int16)
+    return mixed
 
 
 def empty(channels: int = 1) -> Samples:
@@ -167,7 +168,7 @@ def _resampler(layout: str) -> av.AudioResampler:
 
 
 def _frames(frames: list[av.AudioFrame]) -> Samples:
-    return np.concatenate([frame.to_ndarray() for frame in frames], axis=1) if frames else empty()
+    return np.concatenate([frame.to_ndarray() for frame in frames], axis=1).astype(np.int16) if frames else empty()
 
 
 def _stacked(rows: list[Samples]) -> Samples:
@@ -241,7 +242,8 @@ class ContainerDecoder:
         heard, self.heard = self.heard, []
         if self.failed:
             raise BadAudio(CORRUPTED)
-        return np.concatenate(heard, axis=1) if heard else empty()
+        sound = [one for one in heard if one.shape[1]]
+        return np.concatenate(sound, axis=1) if sound else empty()
 
     def _work(self) -> None:
         try:
@@ -255,6 +257,6 @@ class ContainerDecoder:
         resampler: av.AudioResampler | None = None
         for frame in container.decode(stream):
             resampler = resampler or _resampler(frame.layout.name)
-            self.heard += [one.to_ndarray() for one in resampler.resample(frame)]
+            self.heard.append(_frames(resampler.resample(frame)))
         if resampler is not None:
-            self.heard += [one.to_ndarray() for one in resampler.resample(None)]
+            self.heard.append(_frames(resampler.resample(None)))

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import numpy.typing as npt
 
@@ -75,13 +77,15 @@ class Engine(Protocol):
     """What it understands; empty means anything."""
     interval: float
     """Seconds of audio between transcript messages; 0 sends at once."""
-    extracts: bool
-    """Whether the rules look for facts in its words."""
-    reported: tuple[Finding, ...]
-    """Facts it holds ready for any text, where it does not extract."""
+    tells_facts: bool
+    """Whether its listeners tell facts themselves, at their own moments."""
 
     def listen(self, situation: Situation) -> Listener:
         """A listener for one stream."""
+        ...
+
+    def facts_in(self, words: Sequence[Utterance]) -> list[Finding]:
+        """Facts in words that were said."""
         ...
 
 

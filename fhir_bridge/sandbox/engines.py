@@ -23,4 +23,8 @@ def chosen(name: str, script: Path | None, model_dir: Path | None) -> Engine:
         if script is None:
             raise CannotListen("engine script needs --script FILE")
         return ScriptEngine.read(script)
+    if name == "numbers":
+        from fhir_bridge.sandbox.numbers import NumbersEngine  # noqa: PLC0415 - its tables are made when it is used
+
+        return NumbersEngine()
     raise CannotListen(f"engine {name} follows; model folder {model_dir}")

@@ -46,12 +46,22 @@ class Guard:
         self._journal()
         with self.state.lock:
             g.fault = faults.take(self.state.faults)
-        if g.fault is not None and not g.fault.apply and (scripted := g.fault.response()) is not None:
-            g.fault = None
+        if (scripted := self._scripted()) is not None:
             return scripted
         if request.path.startswith(OURS):
             return None
-        return self._redirected() or self._admitted()
+        if (elsewhere := self._redirected()) is not None:
+            return elsewhere
+        self._admitted()
+        return None
+
+    def _scripted(self) -> AnyResponse | None:
+        """A scripted answer instead of the work."""
+        fault: faults.Fault | None = g.fault
+        if fault is None or fault.apply:
+            return None
+        g.fault = None
+        return fault.response()
 
     def after(self, response: Response) -> Response:
         """The work is done; a scripted fault may still take its answer away."""

@@ -1,4 +1,4 @@
-"""`/v2/interactions/…` and what Corti keeps right below an interaction: recordings and facts (corti-api 2, 5.1, 5.3)."""
+"""`/v2/interactions/…` with the recordings and facts of an interaction (corti-api 2, 5.1, 5.3)."""
 
 from __future__ import annotations
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fhir_bridge.sandbox.engine import RATE, CannotListen, Finding, Utterance
+from fhir_bridge.sandbox.extraction import extract
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from fhir_bridge.sandbox.engine import Heard, Samples, Situation
@@ -56,8 +58,7 @@ class ScriptEngine:
 
     def __init__(self, script: Script) -> None:
         self.script = script
-        self.extracts = script.facts is None
-        self.reported = tuple(Finding(f.group, f.text, f.quote) for f in script.facts or ())
+        self.tells_facts = script.facts is not None
         items: list[tuple[float, Line | Told]] = [(line.end, line) for line in script.utterances]
         items += [(fact.at, fact) for fact in script.facts or ()]
         self.items = sorted(items, key=lambda item: item[0])
@@ -73,6 +74,12 @@ class ScriptEngine:
     def listen(self, situation: Situation) -> ScriptListener:
         """A listener that goes on where the interaction's last one stopped."""
         return ScriptListener(self.items, situation)
+
+    def facts_in(self, words: Sequence[Utterance]) -> list[Finding]:
+        """All scripted facts, whatever the words are; found by the rules when the script has none."""
+        if self.script.facts is None:
+            return extract(words)
+        return [Finding(one.group, one.text, one.quote) for one in self.script.facts]
 
 
 class ScriptListener:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from flask import Flask, Response, jsonify
 from werkzeug.serving import make_server
@@ -64,7 +64,7 @@ class Sandbox:
         self._server.server_close()
         self._thread.join(5)
 
-    def __enter__(self) -> Sandbox:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -93,7 +93,7 @@ def application(state: State) -> Flask:
     return app
 
 
-def start(  # noqa: PLR0913 - one keyword per option of the command
+def start(
     *,
     host: str = "127.0.0.1",
     port: int = 0,

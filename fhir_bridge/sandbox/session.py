@@ -160,7 +160,7 @@ class Session:
         situation = Situation(diarize=config.diarize, before=before, told=told)
         wav = self.state.switches.wav_autodetected
         hearing = Hearing(self.state.engine, config.form, situation, multichannel=config.multichannel, wav=wav)
-        return hearing, Teller(self.state, config, self.dialect, self.interaction, self.send)
+        return hearing, Teller(self.state, config, self.interaction, self.send)
 
     def _read(self) -> Mark:
         """Pass frames on until the client ends, or the ear has."""

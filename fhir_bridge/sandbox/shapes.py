@@ -1,4 +1,4 @@
-"""What clients send to Corti, as strict on required fields and as deaf to unknown ones as Corti is (corti-api 2, 3, 5)."""
+"""What clients send: strict on required fields, deaf to unknown ones, as Corti is (corti-api 2, 3, 5)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from pydantic.alias_generators import to_camel
 
 Json: TypeAlias = dict[str, JsonValue]
 
-LANGUAGES = tuple("ar da nl en en-US en-GB fr de hu it no pt es sv gsw-CH de-CH".split())
+LANGUAGES = (
+    *("ar", "da", "nl", "en", "en-US", "en-GB", "fr", "de"),
+    *("hu", "it", "no", "pt", "es", "sv", "gsw-CH", "de-CH"),
+)
 FACT_GROUPS = (
     "chief-complaint",
     "history-of-present-illness",

@@ -126,7 +126,7 @@ class State:
     def reset(self, seed: int | None) -> None:
         """Forget everything; ids follow from the seed (none: unpredictable)."""
         with self.lock:
-            self.random = random.Random(seed) if seed else random.SystemRandom()
+            self.random = random.Random(seed) if seed else random.SystemRandom()  # noqa: S311 - ids a test can foretell
             self.switches = Switches()
             self.faults: list[Fault] = []
             self.interactions: dict[str, Interaction] = {}

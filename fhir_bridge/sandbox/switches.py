@@ -1,4 +1,4 @@
-"""Every way in which this Corti can misbehave, or in which the real one may differ from what is known (corti-api 8, 10)."""
+"""Every way in which this Corti can misbehave or may differ from the real one (corti-api 8, 10)."""
 
 from __future__ import annotations
 

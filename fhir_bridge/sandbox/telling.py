@@ -1,4 +1,4 @@
-"""What a stream tells its client, and when: transcripts about every 3 s of audio, facts as `fast_init` (corti-api 3.4)."""
+"""What a stream tells its client, and when (corti-api 3.4): words about every 3 s of audio, facts more rarely."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fhir_bridge.sandbox.engine import Finding, Utterance
-from fhir_bridge.sandbox.extraction import extract
 from fhir_bridge.sandbox.shapes import now
 from fhir_bridge.sandbox.state import Fact, Transcript
 
@@ -70,6 +69,11 @@ STREAMS = Dialect("CONFIG_NOT_PROVIDED", "ENDED", _streams_transcripts)
 TRANSCRIBE = Dialect("CONFIG_TIMEOUT", "ended", _transcribe_transcripts)
 
 
+def replaced(text: str, find: str, instead: str) -> str:
+    """The text with a word written otherwise; case does not matter (corti-api 3.3)."""
+    return re.sub(rf"\b{re.escape(find)}\b", instead.replace("\\", r"\\"), text, flags=re.IGNORECASE)
+
+
 def fact_times(*, fast_init: bool) -> Iterator[float]:
     """Seconds of audio after which facts are generated."""
     last = 0.0
@@ -88,13 +92,12 @@ class Teller:
         self,
         state: State,
         config: Resolved,
-        dialect: Dialect,
         interaction: Interaction | None,
         send: Callable[[Json], None],
     ) -> None:
         self.state = state
         self.config = config
-        self.dialect = dialect
+        self.dialect = STREAMS if interaction else TRANSCRIBE
         self.interaction = interaction
         self.send = send
         self.base = interaction.received if interaction and state.switches.time_origin == "interaction" else 0.0
@@ -162,7 +165,7 @@ class Teller:
     def _as_configured(self, heard: Utterance) -> Utterance:
         text = heard.text
         for find, instead in self.config.replacements:
-            text = re.sub(rf"\b{re.escape(find)}\b", lambda _, to=instead: str(to), text, flags=re.IGNORECASE)
+            text = replaced(text, find, instead)
         channels = self.config.channels
         return replace(
             heard,
@@ -198,8 +201,8 @@ class Teller:
         found, self.findings = self.findings, []
         if not self.config.facts or self.interaction is None:
             return
-        if self.state.engine.extracts:
-            found += extract(self.words)
+        if not self.state.engine.tells_facts:
+            found += self.state.engine.facts_in(self.words)
         fresh = [self._fact(one) for one in found if (one.group, one.text) not in self.facts]
         if not fresh:
             return

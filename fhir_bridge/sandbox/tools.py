@@ -8,13 +8,13 @@ from flask import Blueprint, Response, jsonify, request
 
 from fhir_bridge.sandbox.config import language_refusal
 from fhir_bridge.sandbox.engine import Finding, Utterance
-from fhir_bridge.sandbox.extraction import extract, sentences
+from fhir_bridge.sandbox.extraction import sentences
 from fhir_bridge.sandbox.interactions import fact_groups, with_extras
 from fhir_bridge.sandbox.refusals import Refusal
-from fhir_bridge.sandbox.shapes import LANGUAGES, FactExtraction
+from fhir_bridge.sandbox.shapes import LANGUAGES, FactExtraction, Json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from pydantic import JsonValue
 
     from fhir_bridge.sandbox.guard import Guard
     from fhir_bridge.sandbox.state import State
@@ -45,16 +45,14 @@ def blueprint(state: State, guard: Guard) -> Blueprint:
         if (unknown := language_refusal(wanted.output_language, state.engine)) is not None:
             raise Refusal(400, unknown)
         found = _found(state, [one.text for one in wanted.context])
-        facts = [{"group": one.group, "text": one.text, "value": one.text} for one in found]
-        usage = {"creditsConsumed": round(0.001 * len(wanted.context), 4)}
+        facts: list[JsonValue] = [{"group": one.group, "text": one.text, "value": one.text} for one in found]
+        usage: Json = {"creditsConsumed": round(0.001 * len(wanted.context), 4)}
         return jsonify(
-            with_extras(state, {"facts": list(facts), "outputLanguage": wanted.output_language, "usageInfo": usage})
+            with_extras(state, {"facts": facts, "outputLanguage": wanted.output_language, "usageInfo": usage})
         )
 
     return routes
 
 
-def _found(state: State, texts: list[str]) -> Sequence[Finding]:
-    if not state.engine.extracts:
-        return state.engine.reported
-    return extract([Utterance(0.0, 0.0, line) for text in texts for line in sentences(text)])
+def _found(state: State, texts: list[str]) -> list[Finding]:
+    return state.engine.facts_in([Utterance(0.0, 0.0, line) for text in texts for line in sentences(text)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -17,11 +16,12 @@ from fhir_bridge.sandbox.interactions import EMPTY, with_extras
 from fhir_bridge.sandbox.refusals import Refusal
 from fhir_bridge.sandbox.shapes import Json, NewTranscript
 from fhir_bridge.sandbox.state import Interaction, Recording, Transcript
-from fhir_bridge.sandbox.telling import CREDITS_PER_SECOND
+from fhir_bridge.sandbox.telling import CREDITS_PER_SECOND, replaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fhir_bridge.sandbox.engine import Heard
     from fhir_bridge.sandbox.guard import Guard
     from fhir_bridge.sandbox.state import State
 
@@ -63,12 +63,12 @@ class Job:
     def _as_wanted(self, heard: Utterance) -> Utterance:
         text = heard.text
         for one in self.wanted.replacements:
-            text = re.sub(rf"\b{re.escape(one.find)}\b", lambda _, to=one.replace: str(to), text, flags=re.IGNORECASE)
+            text = replaced(text, one.find, one.replace)
         return replace(heard, text=text, speaker=max(heard.speaker, 0))
 
 
-def _words(heard: list[object] | object) -> Iterator[Utterance]:
-    yield from (one for one in heard if isinstance(one, Utterance)) if isinstance(heard, list) else ()
+def _words(heard: Heard) -> Iterator[Utterance]:
+    yield from (one for one in heard if isinstance(one, Utterance))
 
 
 def blueprint(state: State, guard: Guard) -> Blueprint:
@@ -153,7 +153,7 @@ def _answer(state: State, transcript: Transcript, *, processing: bool) -> Respon
         "recordingId": transcript.recording,
         "status": "processing" if processing else transcript.status,
         "metadata": {"participantsRoles": list(transcript.participants) or None},
-        "transcripts": None if state.switches.transcript_null else segments,
+        "transcripts": None if state.switches.transcript_null else list(segments),
         "usageInfo": {"creditsConsumed": round(transcript.seconds * CREDITS_PER_SECOND, 4)},
     }
     response = jsonify(with_extras(state, body))
