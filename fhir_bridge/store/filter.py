@@ -18,7 +18,7 @@ from fhir_bridge.store import tables
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import Alias, ColumnElement
+    from sqlalchemy import ColumnElement, FromClause
 
 Comparison = Literal["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"]
 
@@ -33,7 +33,7 @@ class Rows:
 
     tenant: str
     snapshot: int | None
-    v: Alias
+    v: FromClause
 
     def other(self) -> Rows:
         """Return the same tenant's rows at the same moment under a new name, for a join."""
@@ -53,7 +53,7 @@ class Rows:
         """Those that are not deletions."""
         return and_(self.theirs, not_(self.v.c.deleted))
 
-    def has_key(self, param: int, that: Callable[[Alias], ColumnElement[bool]]) -> ColumnElement[bool]:
+    def has_key(self, param: int, that: Callable[[FromClause], ColumnElement[bool]]) -> ColumnElement[bool]:
         """Whether the version has a key of `param` that ..."""
         k = tables.key.alias()
         return exists(
@@ -75,7 +75,7 @@ class Keys:
         """EXISTS ... IN; a value that cannot be stored is a value nothing has."""
         return rows.has_key(self.param, self.among)
 
-    def among(self, k: Alias) -> ColumnElement[bool]:
+    def among(self, k: FromClause) -> ColumnElement[bool]:
         """Whether the key `k` has one of the values."""
         values = [key_text(value) for value in self.values if "\0" not in value]
         return k.c.val == values[0] if len(values) == 1 else k.c.val.in_(values)
@@ -265,7 +265,7 @@ def successor(prefix: str) -> str | None:
     return kept[:-1] + chr(_SURROGATES.stop if following in _SURROGATES else following)
 
 
-def _end(k: Alias) -> ColumnElement[str]:
+def _end(k: FromClause) -> ColumnElement[str]:
     return func.coalesce(k.c.high, _END)
 
 

@@ -18,7 +18,7 @@ from fhir_bridge.store.versions import NewVersion, Once, Row, hold, instant, now
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Alias, ColumnElement, Connection, FromClause, Select
+    from sqlalchemy import ColumnElement, Connection, FromClause, Select
 
 __all__ = [
     "Cursor",
@@ -166,7 +166,7 @@ def _rows(filter_: Filter, snapshot: int | None) -> Rows:
     return Rows(filter_.tenant, snapshot, tables.version.alias())
 
 
-def _select(v: Alias) -> Select[tuple[object, ...]]:
+def _select(v: FromClause) -> Select[tuple[object, ...]]:
     return select(*(v.c[name] for name in _COLUMNS))
 
 
@@ -175,12 +175,12 @@ def _one(conn: Connection, found: Select[tuple[object, ...]]) -> Row | None:
     return None if row is None else Row(**row)
 
 
-def _named(v: Alias, types: tuple[str, ...], id_: str | None) -> ColumnElement[bool]:
+def _named(v: FromClause, types: tuple[str, ...], id_: str | None) -> ColumnElement[bool]:
     of_type = v.c.type.in_(types) if types else true()
     return and_(of_type, true() if id_ is None else v.c.id == id_)
 
 
-def _visible(v: Alias, filter_: Filter, types: tuple[str, ...], id_: str | None) -> ColumnElement[bool]:
+def _visible(v: FromClause, filter_: Filter, types: tuple[str, ...], id_: str | None) -> ColumnElement[bool]:
     """Versions of resources whose current version, be it a deletion, the filter lets through."""
     now = _rows(filter_, None)
     same = and_(now.v.c.type == v.c.type, now.v.c.id == v.c.id)
@@ -215,7 +215,7 @@ def _conjuncts(where: Node) -> Iterator[Node]:
         yield where
 
 
-def _page(conn: Connection, found: Select[tuple[object, ...]], v: Alias, span: tuple[Cursor | None, int]) -> Page:
+def _page(conn: Connection, found: Select[tuple[object, ...]], v: FromClause, span: tuple[Cursor | None, int]) -> Page:
     """Read one row more than asked for: it tells whether another page follows."""
     after, count = span
     if after is not None:

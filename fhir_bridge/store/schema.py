@@ -1,4 +1,4 @@
-"""Brings a database to this version of the bridge: tables, and the tenant `default`."""
+"""Brings a database to this version of the bridge: our tables, the dispatcher's, and the tenant `default`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from alembic.config import Config
 from sqlalchemy import text
 
 from fhir_bridge.keyring import KeyRing
-from fhir_bridge.store import oauth
+from fhir_bridge.store import dispatch, oauth
 from fhir_bridge.store.engine import engine_of, translated, url_of
 
 if TYPE_CHECKING:
@@ -24,9 +24,10 @@ _LOCK: Final = 0x66686972  # "fhir": two migrations at once wait for each other
 
 
 def migrate(settings: Settings) -> None:
-    """Create or upgrade the tables and make the tenant `default`; run before anything else starts."""
+    """Create or upgrade all tables and make the tenant `default`; run before anything else starts."""
     keys = KeyRing.open(settings)
-    engine = engine_of(url_of(settings))
+    url = url_of(settings)
+    engine = engine_of(url)
     try:
         with translated(), engine.begin() as connection:
             _lock(connection)
@@ -35,6 +36,7 @@ def migrate(settings: Settings) -> None:
                 oauth.add_tenant(connection, oauth.new_tenant(DEFAULT_TENANT, keys))
     finally:
         engine.dispose()
+    dispatch.migrate(url.render_as_string(hide_password=False))
 
 
 def _lock(connection: Connection) -> None:

@@ -63,9 +63,22 @@ def _version() -> None:
         sa.Column("body", TEXT, nullable=False),
     )
     op.create_index("version_at", "version", ["tenant", "at_ms", "seq"])
-    op.create_index("version_current", "version", ["tenant", "type", "id"], unique=True, **_where("until IS NULL"))
+    op.create_index(
+        "version_current",
+        "version",
+        ["tenant", "type", "id"],
+        unique=True,
+        postgresql_where=sa.text("until IS NULL"),
+        sqlite_where=sa.text("until IS NULL"),
+    )
     op.create_index("version_type", "version", ["tenant", "type", "seq"])
-    op.create_index("version_until", "version", ["tenant", "until"], **_where("until IS NOT NULL"))
+    op.create_index(
+        "version_until",
+        "version",
+        ["tenant", "until"],
+        postgresql_where=sa.text("until IS NOT NULL"),
+        sqlite_where=sa.text("until IS NOT NULL"),
+    )
     op.create_index("version_vid", "version", ["tenant", "type", "id", "vid"], unique=True)
 
 
@@ -239,8 +252,11 @@ def _signing_key() -> None:
         sa.Column("created_ms", sa.BigInteger, nullable=False),
         sa.Column("retired_ms", sa.BigInteger),
     )
-    op.create_index("signing_key_live", "signing_key", ["alg"], unique=True, **_where("retired_ms IS NULL"))
-
-
-def _where(condition: str) -> dict[str, sa.TextClause]:
-    return {"postgresql_where": sa.text(condition), "sqlite_where": sa.text(condition)}
+    op.create_index(
+        "signing_key_live",
+        "signing_key",
+        ["alg"],
+        unique=True,
+        postgresql_where=sa.text("retired_ms IS NULL"),
+        sqlite_where=sa.text("retired_ms IS NULL"),
+    )

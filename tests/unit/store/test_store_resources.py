@@ -1,0 +1,275 @@
+"""Versions as they are written, read, searched and told as history."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fhir_bridge.errors import Forbidden, VersionConflict
+from fhir_bridge.store import Filter, NewVersion, Store, resources
+from fhir_bridge.store.filter import Chain, Keys, OfType, Seq
+
+TENANT = "default"
+MINE = Filter(TENANT)
+
+
+def new(id_: str = "e1", *, type_: str = "Encounter", keys=(), **changes) -> NewVersion:
+    """A small resource whose keys are given as (param, value) or (param, value, high)."""
+    all_keys = tuple((*key, None)[:3] for key in keys)
+    before, after = f'{{"resourceType":"{type_}","id":"{id_}","meta":{{', '},"status":"planned"}'
+    return NewVersion(
+        **{
+            "type": type_,
+            "id": id_,
+            "before": before,
+            "after": after,
+            "keys": all_keys,
+            "method": "POST",
+            "author": "ehr",
+        }
+        | changes
+    )
+
+
+def put(store: Store, *versions: NewVersion, tenant: str = TENANT, expect: int | None = None):
+    return store.write(lambda conn: resources.put(conn, tenant, versions, expect=expect))
+
+
+def ids(page: resources.Page) -> list[str]:
+    return [row.id for row in page.rows]
+
+
+def test_a_version_is_read_back_with_its_number_and_time_in_its_text(store):
+    (row,) = put(store, new())
+
+    told = store.read(lambda conn: resources.read(conn, MINE, "Encounter", "e1"))
+
+    assert told == row
+    meta = json.loads(told.body)["meta"]
+    assert meta == {"versionId": "1", "lastUpdated": told.at}
+    assert json.loads(told.body)["status"] == "planned"
+
+
+def test_an_unknown_tenant_is_refused(store):
+    with pytest.raises(Forbidden):
+        put(store, new(), tenant="nobody")
+
+
+def test_an_unknown_tenant_has_an_empty_snapshot(store):
+    assert store.read(lambda conn: resources.snapshot(conn, "nobody")) == resources.Snapshot(0, 0, 0)
+
+
+def test_nothing_to_write_is_nothing_written(store):
+    assert put(store) == ()
+
+
+def test_versions_of_one_write_share_their_time_and_follow_each_other_in_number(store):
+    first = put(store, new("a"), new("b"), new("c"))
+    second = put(store, new("d"))
+
+    assert [row.seq for row in (*first, *second)] == [1, 2, 3, 4]
+    assert len({row.at_ms for row in first}) == 1
+    assert second[0].at_ms > first[0].at_ms
+
+
+def test_a_new_version_replaces_the_one_before_and_its_keys(store):
+    put(store, new(keys=[(1, "old")]))
+    put(store, new(keys=[(1, "new")], method="PUT"))
+
+    found = store.read(lambda conn: resources.search(conn, MINE.narrowed(Keys(1, ("new",))), count=5))
+    lost = store.read(lambda conn: resources.search(conn, MINE.narrowed(Keys(1, ("old",))), count=5))
+
+    assert [(row.id, row.vid, row.method) for row in found.rows] == [("e1", 2, "PUT")]
+    assert lost == resources.Page((), None)
+
+
+def test_two_versions_of_one_resource_in_one_write_follow_each_other(store):
+    rows = put(store, new(), new(method="PUT"), new(method="PUT"))
+
+    told = store.read(lambda conn: resources.history(conn, MINE, snapshot=9, count=9))
+
+    assert [row.vid for row in rows] == [1, 2, 3]
+    assert [row.vid for row in told.rows] == [3, 2, 1]
+    assert store.read(lambda conn: resources.total(conn, MINE)) == 1
+
+
+@pytest.mark.parametrize("expect", [0, 2, 7])
+def test_a_write_that_expects_another_version_changes_nothing(store, expect):
+    put(store, new())
+
+    with pytest.raises(VersionConflict):
+        put(store, new("other"), new(expect=expect))
+
+    assert store.read(lambda conn: resources.snapshot(conn, TENANT)).seq == 1
+
+
+@pytest.mark.parametrize("place", ["version", "whole write"])
+def test_a_write_that_expects_the_current_version_is_done(store, place):
+    put(store, new())
+
+    (row,) = put(store, new(expect=1)) if place == "version" else put(store, new(), expect=1)
+
+    assert row.vid == 2
+
+
+def test_a_deleted_resource_is_told_as_deleted_to_whom_it_could_be_seen(store):
+    put(store, new(keys=[(1, "mine")]))
+    gone = store.write(lambda conn: resources.remove(conn, TENANT, "Encounter", "e1", author="ehr"))
+
+    mine, others = MINE.narrowed(Keys(1, ("mine",))), MINE.narrowed(Keys(1, ("other",)))
+
+    assert gone is not None
+    assert (gone.vid, gone.deleted, gone.body, gone.method) == (2, True, "", "DELETE")
+    assert store.read(lambda conn: resources.read(conn, mine, "Encounter", "e1")) == gone
+    assert store.read(lambda conn: resources.read(conn, others, "Encounter", "e1")) is None
+    assert store.read(lambda conn: resources.search(conn, mine, count=5)).rows == ()
+    assert store.read(lambda conn: resources.total(conn, mine)) == 0
+
+
+def test_a_second_deletion_changes_nothing(store):
+    put(store, new())
+    for _ in range(2):
+        last = store.write(lambda conn: resources.remove(conn, TENANT, "Encounter", "e1", author="ehr"))
+
+    assert last is None
+    assert store.write(lambda conn: resources.remove(conn, TENANT, "Encounter", "never", author="ehr")) is None
+    assert store.read(lambda conn: resources.snapshot(conn, TENANT)).seq == 2
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_deletion_that_expects_another_version_is_refused(store, there):
+    if there:
+        put(store, new())
+
+    with pytest.raises(VersionConflict):
+        store.write(lambda conn: resources.remove(conn, TENANT, "Encounter", "e1", author=None, expect=5))
+
+
+def test_a_deletion_that_expects_the_current_version_is_done(store):
+    put(store, new())
+
+    assert store.write(lambda conn: resources.remove(conn, TENANT, "Encounter", "e1", author=None, expect=1))
+
+
+def test_a_deleted_resource_can_be_written_again(store):
+    put(store, new())
+    store.write(lambda conn: resources.remove(conn, TENANT, "Encounter", "e1", author="ehr"))
+
+    (row,) = put(store, new(), expect=0)
+
+    assert (row.vid, row.deleted) == (3, False)
+    assert ids(store.read(lambda conn: resources.search(conn, MINE, count=5))) == ["e1"]
+
+
+def test_a_past_version_is_seen_by_whoever_sees_the_resource_now(store):
+    put(store, new(keys=[(1, "before")]))
+    put(store, new(keys=[(1, "now")]))
+
+    def first(value: str) -> resources.Row | None:
+        return store.read(
+            lambda conn: resources.vread(conn, MINE.narrowed(Keys(1, (value,))), "Encounter", "e1", vid=1)
+        )
+
+    assert first("now").vid == 1
+    assert first("before") is None
+
+
+def test_a_version_that_never_was_is_not_found(store):
+    put(store, new())
+
+    assert store.read(lambda conn: resources.vread(conn, MINE, "Encounter", "e1", vid=2)) is None
+    assert store.read(lambda conn: resources.vread(conn, MINE, "Patient", "e1", vid=1)) is None
+
+
+def test_pages_of_a_snapshot_hold_each_resource_once_whatever_is_written_meanwhile(store):
+    put(store, *(new(f"e{n}", keys=[(1, "x")]) for n in range(10)))
+    at = store.read(lambda conn: resources.snapshot(conn, TENANT)).seq
+    seen, after, page = [], None, None
+    for turn in range(9):
+        page = store.read(
+            lambda conn, after=after: resources.search(
+                conn, MINE.narrowed(Keys(1, ("x",))), snapshot=at, after=after, count=3
+            )
+        )
+        seen += ids(page)
+        after = page.following
+        if after is None:
+            break
+        put(store, new(f"new{turn}", keys=[(1, "x")]), new(f"e{turn}", method="PUT"))
+        store.write(lambda conn, turn=turn: resources.remove(conn, TENANT, "Encounter", f"e{turn + 5}", author="x"))
+
+    assert seen == [f"e{n}" for n in reversed(range(10))]
+    assert store.read(lambda conn: resources.total(conn, MINE.narrowed(Keys(1, ("x",))), snapshot=at)) == 10
+
+
+def test_a_full_last_page_has_no_page_after_it(store):
+    put(store, new("a"), new("b"))
+
+    assert store.read(lambda conn: resources.search(conn, MINE, count=2)).following is None
+    assert store.read(lambda conn: resources.search(conn, MINE, count=1)).following is not None
+    assert store.read(lambda conn: resources.search(conn, MINE, count=0)) == resources.Page((), None)
+
+
+def test_history_tells_deletions_newest_first_and_in_pages(store):
+    put(store, new("a"))
+    put(store, new("a", method="PUT"))
+    put(store, new("b", type_="Patient"))
+    store.write(lambda conn: resources.remove(conn, TENANT, "Encounter", "a", author="x"))
+
+    def told(**which):
+        count = which.pop("count", 9)
+        page = store.read(lambda conn: resources.history(conn, MINE, snapshot=9, count=count, **which))
+        assert count < 9 or store.read(lambda conn: resources.history_total(conn, MINE, snapshot=9, **which)) == len(
+            page.rows
+        )
+        return [(row.id, row.vid, row.deleted) for row in page.rows], page.following
+
+    everything = [("a", 3, True), ("b", 1, False), ("a", 2, False), ("a", 1, False)]
+    assert told()[0] == everything
+    assert told(types=("Patient",))[0] == [("b", 1, False)]
+    assert told(types=("Encounter",), id="a", since=1)[0] == [("a", 3, True), ("a", 2, False)]
+    begun, following = told(count=3)
+    assert store.read(lambda conn: resources.history(conn, MINE, snapshot=9, after=following, count=9)).rows[0].vid == 1
+    assert begun == everything[:3]
+
+
+def test_times_become_commit_numbers(store):
+    rows = [put(store, new(f"e{n}"))[0] for n in range(5)]
+
+    def seq(at_ms: int) -> int:
+        return store.read(lambda conn: resources.seq_at(conn, TENANT, at_ms))
+
+    assert seq(rows[0].at_ms - 1) == 0
+    assert [seq(row.at_ms) for row in rows] == [1, 2, 3, 4, 5]
+    assert seq(rows[2].at_ms - 1) == 2
+    found = store.read(lambda conn: resources.search(conn, MINE.narrowed(Seq(after=1, upto=3)), count=9))
+    assert ids(found) == ["e2", "e1"]
+
+
+def test_a_tenant_sees_nothing_of_another(store):
+    from fhir_bridge.store import oauth
+
+    store.write(lambda conn: oauth.add_tenant(conn, oauth.Tenant("other", "-")))
+    put(store, new(keys=[(1, "x"), (2, "Patient/p")]), new("p", type_="Patient", keys=[(3, "y")]))
+    put(store, new(keys=[(2, "Patient/p")]), tenant="other")
+    other = Filter("other")
+
+    (own,) = store.read(lambda conn: resources.search(conn, other, count=9)).rows
+    assert (own.seq, own.vid) == (1, 1)
+    for node in (Keys(1, ("x",)), Chain(2, ("Patient",), Keys(3, ("y",))), OfType(("Patient",))):
+        assert store.read(lambda conn, node=node: resources.search(conn, other.narrowed(node), count=9)).rows == ()
+    assert store.read(lambda conn: resources.read(conn, other, "Patient", "p")) is None
+    assert store.read(lambda conn: resources.vread(conn, other, "Patient", "p", vid=1)) is None
+    assert len(store.read(lambda conn: resources.history(conn, other, snapshot=9, count=9)).rows) == 1
+
+
+def test_a_value_that_may_exist_once_belongs_to_the_first(store):
+    first, second = resources.Once("digest", "Encounter", "a"), resources.Once("other", "Encounter", "b")
+
+    def claim(mine: resources.Once, kind: str = "identifier") -> resources.Once | None:
+        return store.write(lambda conn: resources.once(conn, TENANT, kind, "s|v", mine=mine))
+
+    assert claim(first) is None
+    assert claim(second) == first
+    assert claim(second, kind="another") is None
