@@ -166,6 +166,7 @@ class Executor:
             application_version=PROTOCOL,
             serializer=_serializer,
             log_level="CRITICAL",
+            use_listen_notify=False,  # nobody waits for messages or results here
             scheduler_polling_interval_sec=300.0,  # schedules are not used
         )
 

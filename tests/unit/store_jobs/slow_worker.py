@@ -28,8 +28,6 @@ def main(url: str, manner: str) -> None:
         if got is None:
             return
         with leases.holding(jobs.Claim(job, epoch, leases.owner)) as hold:
-            sys.stdout.write(f"{job}\n")
-            sys.stdout.flush()
             base.write(lambda conn: jobs.advance(conn, hold.claim, state=State.INTERACTION_PENDING))
             if manner == "hang":
                 threading.Event().wait()

@@ -1,0 +1,89 @@
+"""Where to go on after a break, and what was heard twice (reliability.md, rule 7). Pure.
+
+Corti acknowledges no audio: what is known to have arrived is what came back as words.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from fhir_bridge.store.results import SegmentRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from fhir_bridge.corti.messages import Fact, Segment
+
+GUARD_MS: Final = 2_000
+_NOT_SAID: Final = re.compile(r"[^\w%+/.-]+|[.-](?!\w)")
+
+
+@dataclass(frozen=True)
+class Session:
+    """One connection: its number, and the place in the recording where its audio began."""
+
+    number: int
+    base_ms: int
+
+
+def placed(heard: Iterable[Segment], session: Session, *, first: int) -> tuple[SegmentRow, ...]:
+    """The final segments of a message, in the recording's time; `first` is the number of the first of them."""
+    final = [segment for segment in heard if segment.final]
+    return tuple(
+        SegmentRow(
+            session=session.number,
+            n=n,
+            start_ms=session.base_ms + round(segment.start * 1000),
+            end_ms=session.base_ms + round(segment.end * 1000),
+            speaker=segment.speaker,
+            channel=segment.channel,
+            text=segment.text,
+        )
+        for n, segment in enumerate(final, first)
+    )
+
+
+def base_for_resume(rows: Iterable[SegmentRow], *, acked_ms: int) -> int:
+    """Where to send from after a break: two seconds before what was heard, and in nobody's mid-sentence.
+
+    A sentence that reaches past this place is superseded and heard again as a whole.
+    """
+    base = max(0, acked_ms - GUARD_MS)
+    for row in sorted(rows, key=lambda row: row.end_ms, reverse=True):
+        if row.start_ms < base < row.end_ms:
+            base = row.start_ms
+    return base
+
+
+def kept(rows: Iterable[SegmentRow], session: Session) -> tuple[SegmentRow, ...]:
+    """What earlier sessions heard before the place where this one began."""
+    return tuple(row for row in rows if row.session < session.number and row.end_ms <= session.base_ms)
+
+
+def unheard(rows: Iterable[SegmentRow], before: Sequence[SegmentRow], session: Session) -> tuple[SegmentRow, ...]:
+    """Drop what an earlier session heard already: the same words at about the same time, inside the guard."""
+    near = [row for row in before if row.end_ms > session.base_ms - GUARD_MS]
+    return tuple(row for row in rows if not any(_same(row, one) for one in near))
+
+
+def acked(rows: Iterable[SegmentRow], acked_ms: int) -> int:
+    """How far the recording is known to have been heard."""
+    return max([acked_ms, *(row.end_ms for row in rows)])
+
+
+def likeness(fact: Fact) -> str:
+    """What two facts share when one is the other, resent under a new id."""
+    return sha256(f"{fact.group}\n{normalised(fact.text)}".encode()).hexdigest()
+
+
+def normalised(text: str) -> str:
+    """The words alone: without case, punctuation and spacing."""
+    return _NOT_SAID.sub(" ", text.casefold()).strip()
+
+
+def _same(row: SegmentRow, other: SegmentRow) -> bool:
+    close = abs(row.start_ms - other.start_ms) < GUARD_MS and row.channel == other.channel
+    return close and normalised(row.text) == normalised(other.text)
