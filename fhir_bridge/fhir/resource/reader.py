@@ -26,7 +26,8 @@ _MAX_EXPONENT: Final = 300
 _EXACT_INT_DIGITS: Final = 18
 
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-_NAME = re.compile(r"_?([A-Za-z][A-Za-z0-9]{0,63})")
+_TYPE = re.compile(r"[A-Z][A-Za-z]{0,63}")
+_NAME = re.compile(r"_?([a-z][A-Za-z0-9]{0,63})")
 _ESCAPED_TROUBLE = re.compile(r"\\u(0000|[dD][89a-fA-F])")
 
 
@@ -71,7 +72,7 @@ def read(body: bytes | str) -> Json:
     if not isinstance(parsed, dict):
         raise Malformed("The body must be one JSON object, such as a resource")
     root = parsed.get("resourceType")
-    start = root if isinstance(root, str) and _NAME.fullmatch(root) else ""
+    start = root if isinstance(root, str) and _TYPE.fullmatch(root) else ""
     _Walk(escapes=_ESCAPED_TROUBLE.search(text) is not None).members(parsed, start, 1)
     return parsed
 

@@ -25,3 +25,14 @@ def text(json: Json, name: str) -> str | None:
     """Return the string under `name`, or None."""
     value = json.get(name)
     return value if isinstance(value, str) else None
+
+
+def has(json: Json, name: str) -> bool:
+    """Tell whether an element is there, with a value or only with an extension (`_name`)."""
+    return name in json or f"_{name}" in json
+
+
+def has_choice(json: Json, name: str) -> bool:
+    """Tell whether `name`[x] is there in any of its types."""
+    size = len(name)
+    return any(key.startswith(name) and key[size : size + 1].isupper() for key in (key.lstrip("_") for key in json))
