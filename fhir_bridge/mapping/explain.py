@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # Eight digits are drawn when the interaction is intended (ruling 4); a dry run draws none.
 _DIGITS = "0" * 8
+_ID_TO_BE = "id-to-be"
 
 
 def explanation_of_encounter(
@@ -29,10 +30,13 @@ def explanation_of_encounter(
 ) -> Json:
     """Answer with Parameters: the exact payloads, each rule with its element and result, and warnings.
 
+    Only the eight digits of the identifier, and the id of an Encounter that has none, are stand-ins.
+
     Raises:
         NotMapped: what the Encounter itself would be refused with.
     """
-    identifier = f"{corti_identifier(encounter)}{SUFFIX}{_DIGITS}"
+    named = encounter if encounter.id else encounter.model_copy(update={"id": _ID_TO_BE})
+    identifier = f"{corti_identifier(named)}{SUFFIX}{_DIGITS}"
     mapped = interaction_from_encounter(encounter, patient, practitioner, identifier=identifier)
     parts = [_boolean("sent", value=takes_recordings(encounter)), *_mapping("interaction", mapped)]
     warnings = mapped.warnings

@@ -41,17 +41,22 @@ def language_of(media: Media, encounter: Encounter, patient: Patient | None, *, 
     Raises:
         NotMapped: the Media or the setting names something that is no language tag.
     """
-    for element, tag in _named(media, encounter, patient, default):
-        wanted = normalised(tag)
+    for element, tag in _named(media, encounter, patient):
+        wanted = _tag(tag, element) if element == MEDIA else normalised(tag)
         if wanted is not None:
             return _corti_language(wanted, element, notes)
-        if element in {MEDIA, SETTING}:
-            raise NotMapped("This is no BCP-47 language tag; write it like en or de-CH", at=element)
         notes.warn("Passed over: this is no BCP-47 language tag", at=element, code="code-invalid")
-    raise NotMapped("No language is named; give Media.content.language", at=MEDIA)
+    return _corti_language(_tag(default, SETTING), SETTING, notes)
 
 
-def _named(media: Media, encounter: Encounter, patient: Patient | None, default: str) -> Iterator[tuple[str, str]]:
+def _tag(tag: str, element: str) -> str:
+    wanted = normalised(tag)
+    if wanted is None:
+        raise NotMapped("This is no BCP-47 language tag; write it like en or de-CH", at=element)
+    return wanted
+
+
+def _named(media: Media, encounter: Encounter, patient: Patient | None) -> Iterator[tuple[str, str]]:
     if media.content.language:
         yield MEDIA, media.content.language
     if encounter.language:
@@ -60,7 +65,6 @@ def _named(media: Media, encounter: Encounter, patient: Patient | None, default:
         codes = (coding.code for coding in one.language.coding or () if coding.system in {None, _BCP47})
         if one.preferred and (code := next((code for code in codes if code), None)):
             yield "Patient.communication.language", code
-    yield SETTING, default
 
 
 def _corti_language(tag: str, element: str, notes: Notes) -> str:

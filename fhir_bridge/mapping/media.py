@@ -16,6 +16,7 @@ from fhir_bridge.mapping.words import one_line
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from fhir_bridge.audio.slices import Form
     from fhir_bridge.audio.sound import Sound
     from fhir_bridge.corti.messages import Role
     from fhir_bridge.fhir.resource.models import Encounter, Extension, Media, Patient, Practitioner
@@ -35,7 +36,7 @@ def stream_config_from_media(
     practitioners: Sequence[Practitioner] = (),
     sound: Sound,
     language: str,
-    as_: Literal["native", "pcm", "webm"],
+    as_: Form,
 ) -> Mapped[StreamConfig]:
     """Say how this recording is to be heard (rulings 15 to 17); `language` is the setting's.
 
@@ -75,7 +76,7 @@ def transport_of(media: Media) -> Transport | None:
 
 def _participants(media: Media, sound: Sound, notes: Notes) -> tuple[Participant, ...]:
     roles = _roles(media, sound.channels)
-    if sound.distinct_channels <= 1:
+    if not sound.distinct_channels:
         if roles:
             text = "The roles are not used: the recording has one channel, or channels that are the same"
             notes.warn(text, at="Media.extension", code="business-rule")

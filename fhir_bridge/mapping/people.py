@@ -111,10 +111,11 @@ def _ruled(notes: Notes, element: str, rule: str, result: str) -> str:
 def _gender(patient: Patient, notes: Notes) -> Gender | None:
     if patient.gender is None:
         return None
-    if patient.gender not in GENDERS:
+    row = GENDERS.get(patient.gender)
+    if row is None:
         raise NotMapped("Corti knows the genders male, female, other and unknown", at="Patient.gender")
-    notes.rule("Patient.gender", "same code", patient.gender)
-    return GENDERS[patient.gender]
+    notes.rule("Patient.gender", "same code", row.corti)
+    return row.corti
 
 
 def _birth_date(patient: Patient, notes: Notes) -> str | None:
@@ -181,7 +182,7 @@ def assigned_user(encounter: Encounter, practitioner: Practitioner | None, notes
 
     Corti wants a UUID (corti-api 2) and an EHR's practitioners rarely have one.
     """
-    individual = _responsible(encounter)
+    individual = responsible(encounter)
     contained = contained_in(encounter, individual)
     resource = practitioner or (contained if isinstance(contained, Practitioner) else None)
     named = preferred(resource.identifier) if resource else None
@@ -198,8 +199,8 @@ def assigned_user(encounter: Encounter, practitioner: Practitioner | None, notes
     return None
 
 
-def _responsible(encounter: Encounter) -> Reference | None:
-    """Choose the practitioner who performs, else attends, else the first; relatives are none."""
+def responsible(encounter: Encounter) -> Reference | None:
+    """Choose the clinician in charge: who performs, else attends, else the first; no relatives."""
     present = [
         (concept_codes(one.type), one.individual)
         for one in encounter.participant or ()

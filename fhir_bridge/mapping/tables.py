@@ -45,6 +45,15 @@ class CodeRow:
 
 
 @dataclass(frozen=True)
+class GenderRow:
+    """An administrative gender; Corti has the same four words."""
+
+    code: str
+    corti: Gender
+    source: str
+
+
+@dataclass(frozen=True)
 class LanguageRow:
     """A language tag and the one Corti knows it by."""
 
@@ -89,11 +98,9 @@ ENCOUNTER_CLASS: Final = {
 
 # Codings of Encounter.type that make an outpatient visit or a consultation a first one.
 # An emergency and an inpatient stay keep their type: Corti has one word only.
-_CPT_PAGE: Final = "https://www.ama-assn.org/practice-management/cpt/evaluation-and-management-em-revisions"
+_CPT_PAGE: Final = "https://www.ama-assn.org/go/cpt"
 FIRST_CONSULTATION: Final = (
-    CodeRow(
-        systems.SNOMED, "185387006", "New patient consultation", "https://browser.ihtsdotools.org/?conceptId1=185387006"
-    ),
+    CodeRow(systems.SNOMED, "185387006", "New patient consultation", "http://snomed.info/id/185387006"),
     CodeRow(systems.CPT, "99202", "New patient office visit, straightforward", _CPT_PAGE),
     CodeRow(systems.CPT, "99203", "New patient office visit, low complexity", _CPT_PAGE),
     CodeRow(systems.CPT, "99204", "New patient office visit, moderate complexity", _CPT_PAGE),
@@ -115,8 +122,16 @@ PARTICIPATION: Final = (
 IDENTIFIER_USES: Final[tuple[str | None, ...]] = ("official", "usual")
 NAME_USES: Final[tuple[str | None, ...]] = ("official", "usual", None, "temp", "nickname", "anonymous", "maiden", "old")
 
-# http://hl7.org/fhir/R4/valueset-administrative-gender.html and corti-api 2: the same four words.
-GENDERS: Final[dict[str, Gender]] = {"male": "male", "female": "female", "other": "other", "unknown": "unknown"}
+_GENDER_PAGE: Final = "http://hl7.org/fhir/R4/valueset-administrative-gender.html"
+GENDERS: Final = {
+    row.code: row
+    for row in (
+        GenderRow("male", "male", _GENDER_PAGE),
+        GenderRow("female", "female", _GENDER_PAGE),
+        GenderRow("other", "other", _GENDER_PAGE),
+        GenderRow("unknown", "unknown", _GENDER_PAGE),
+    )
+}
 
 _PRONOUNS_PAGE: Final = "https://terminology.hl7.org/ValueSet-pronouns.html"
 PRONOUNS: Final = {
@@ -129,7 +144,7 @@ PRONOUNS: Final = {
 }
 
 # Corti's documented languages; what is not here is sent as it is, with a warning (ruling 16).
-_LANGUAGE_PAGE: Final = "https://docs.corti.ai/about/languages"
+_LANGUAGE_PAGE: Final = "https://github.com/corticph/corti-examples"
 _REGISTRY: Final = "https://www.iana.org/assignments/language-subtag-registry"
 LANGUAGES: Final = {
     row.tag: row

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from fhir_bridge.mapping import systems
 
-_GROUPS_PAGE: Final = "https://docs.corti.ai/textgen/facts"
+_GROUPS_PAGE: Final = "https://github.com/corticph/corti-sdk-javascript"
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,9 @@ FORMATS: Final = (
         "text", "text/plain; charset=utf-8", "Transcript", "https://www.rfc-editor.org/rfc/rfc2046#section-4.1.3"
     ),
     FormatRow("vtt", "text/vtt; charset=utf-8", "Transcript with times", "https://www.w3.org/TR/webvtt1/"),
-    FormatRow("segments", "application/json", "Transcript segments", "https://docs.corti.ai/api-reference/streams"),
+    FormatRow(
+        "segments", "application/json", "Transcript segments", "https://github.com/corticph/corti-sdk-javascript"
+    ),
 )
 
 
@@ -107,13 +109,15 @@ class OutputRow:
     resource: str
     code: str
     display: str
+    source: str
 
 
+_OUTPUT_PAGE: Final = "http://hl7.org/fhir/R4/task-definitions.html#Task.output"
 OUTPUTS: Final = {
     row.resource: row
     for row in (
-        OutputRow("DocumentReference", "transcript", "Transcript"),
-        OutputRow("Observation", "fact", "Clinical fact"),
-        OutputRow("OperationOutcome", "outcome", "What went wrong or deserves attention"),
+        OutputRow("DocumentReference", "transcript", "Transcript", _OUTPUT_PAGE),
+        OutputRow("Observation", "fact", "Clinical fact", _OUTPUT_PAGE),
+        OutputRow("OperationOutcome", "outcome", "What went wrong or deserves attention", _OUTPUT_PAGE),
     )
 }
