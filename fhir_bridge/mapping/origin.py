@@ -50,7 +50,7 @@ def origin_of(
     return Origin(
         media=str(media.id),
         encounter=str(encounter.id),
-        subject=_subject(media, encounter),
+        subject=subject_of(encounter, media),
         interaction=interaction,
         created=media.createdDateTime or (period.start if period else None),
         started=encounter.period.start if encounter.period else None,
@@ -74,11 +74,18 @@ def references(type_: str, id_: str) -> list[JsonValue]:
     return [reference(type_, id_)]
 
 
-def _subject(media: Media, encounter: Encounter) -> Json | None:
-    """Take the patient of the Encounter, else of the Media; results of R4 are about patients."""
+def subject_of(encounter: Encounter, media: Media | None = None) -> Json | None:
+    """Refer to the patient of the Encounter, else of the Media, as every other resource may.
+
+    A contained patient cannot be pointed at from outside: it is named by its identifier.
+    """
     if encounter.subject is not None:
         return _outside(encounter.subject, encounter)
-    if media.subject is not None and ("Patient" in {media.subject.type, *(media.subject.reference or "").split("/")}):
+    if (
+        media is not None
+        and media.subject is not None
+        and ("Patient" in {media.subject.type, *(media.subject.reference or "").split("/")})
+    ):
         return _outside(media.subject, media)
     return None
 

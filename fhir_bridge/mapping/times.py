@@ -76,14 +76,21 @@ def rfc3339(at: datetime) -> str:
 
 
 def text_of_time(value: FhirTime) -> str:
-    """Write a dateTime as it was said: same zone, same precision."""
-    return value if isinstance(value, str) else value.isoformat().replace("+00:00", "Z")
+    """Write a dateTime as it was said: same zone, no finer than it was."""
+    if not isinstance(value, datetime):
+        return value if isinstance(value, str) else value.isoformat()
+    finest = "microseconds" if value.microsecond % 1000 else "milliseconds"
+    return value.isoformat(timespec=finest if value.microsecond else "seconds").replace("+00:00", "Z")
 
 
 def later(value: FhirTime, seconds: float) -> str | None:
-    """Write a dateTime moved by `seconds`, to the millisecond and in its own zone; None for a partial one."""
+    """Write a dateTime moved by `seconds`, to the millisecond and in its own zone.
+
+    None for a partial one, and for one that would leave the year 9999.
+    """
     if not isinstance(value, datetime):
         return None
-    moved = value + timedelta(milliseconds=round(seconds * 1000))
-    spec = "milliseconds" if moved.microsecond else "seconds"
-    return moved.isoformat(timespec=spec).replace("+00:00", "Z")
+    try:
+        return text_of_time(value + timedelta(milliseconds=round(seconds * 1000)))
+    except OverflowError:
+        return None

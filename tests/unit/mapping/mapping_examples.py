@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from fhir_bridge.audio.sound import Sound
 from fhir_bridge.fhir.resource.models import model_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -40,3 +41,18 @@ def patient(**changes):
 
 def practitioner(**changes):
     return model_of({"resourceType": "Practitioner"} | changes)
+
+
+def sound(channels=1, *, distinct=False, container="wav"):
+    return Sound(
+        container=container,
+        mime=f"audio/{container}",
+        codec="pcm_s16le" if container == "wav" else container,
+        rate=16_000,
+        channels=channels,
+        bits=16,
+        seconds=10.0,
+        distinct_channels=distinct,
+        truncated=False,
+        way="decoded" if container == "wav" else "whole",
+    )

@@ -3,30 +3,14 @@ from __future__ import annotations
 import json
 
 import pytest
-from mapping_examples import encounter, example, media, patient, practitioner
+from mapping_examples import encounter, example, media, patient, practitioner, sound
 
-from fhir_bridge.audio.sound import Sound
 from fhir_bridge.corti.messages import Participant
 from fhir_bridge.errors import NotMapped
 from fhir_bridge.fhir.resource.models import model_of
 from fhir_bridge.mapping.accepted import accepted_media, media_with_status
 from fhir_bridge.mapping.languages import normalised
 from fhir_bridge.mapping.media import stream_config_from_media, transport_of
-
-
-def sound(channels=1, *, distinct=False, container="wav"):
-    return Sound(
-        container=container,
-        mime=f"audio/{container}",
-        codec="pcm_s16le" if container == "wav" else container,
-        rate=16_000,
-        channels=channels,
-        bits=16,
-        seconds=10.0,
-        distinct_channels=distinct,
-        truncated=False,
-        way="decoded" if container == "wav" else "whole",
-    )
 
 
 def mapped(of=None, visit=None, *, heard=None, as_="pcm", language="en", **people):

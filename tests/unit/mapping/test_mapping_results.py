@@ -3,7 +3,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from datetime import UTC
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
@@ -16,11 +16,11 @@ from fhir_bridge.fhir.resource.check import checked
 from fhir_bridge.fhir.resource.models import model_of
 from fhir_bridge.mapping.device import bridge_device, corti_device
 from fhir_bridge.mapping.observation import observation_from_fact
-from fhir_bridge.mapping.origin import Origin, origin_of
+from fhir_bridge.mapping.origin import Origin, origin_of, subject_of
 from fhir_bridge.mapping.provenance import provenance_of_result
 from fhir_bridge.mapping.segments import in_order, json_of_segments, speaker_of, text_of, vtt_of
 from fhir_bridge.mapping.tables_results import FACT_GROUPS
-from fhir_bridge.mapping.times import moment_of, zone_of
+from fhir_bridge.mapping.times import moment_of, text_of_time, zone_of
 from fhir_bridge.mapping.transcript import document_from_transcript
 
 AT = "2026-11-22T08:20:00.000Z"
@@ -188,29 +188,29 @@ def test_whatever_corti_says_is_a_valid_observation(fact, offset):
 # --- where results come from -------------------------------------------------------------
 
 
-def subject_of(recording=None, **visit):
-    return origin_of(recording or media(), encounter(**visit)).subject
+def subject(recording=None, **visit):
+    return subject_of(encounter(**visit), recording)
 
 
 def test_the_subject_is_the_encounter_s_patient_else_the_media_s():
     theirs = media(subject={"reference": "Patient/p2"})
 
-    assert subject_of(theirs, subject=PATIENT) == PATIENT
-    assert subject_of(theirs) == {"reference": "Patient/p2"}
-    assert subject_of(media(subject={"type": "Patient", "display": "A"})) == {"type": "Patient", "display": "A"}
-    assert subject_of(media(subject={"reference": "Location/l1"})) is None
-    assert subject_of() is None
+    assert subject(theirs, subject=PATIENT) == PATIENT
+    assert subject(theirs) == {"reference": "Patient/p2"}
+    assert subject(media(subject={"type": "Patient", "display": "A"})) == {"type": "Patient", "display": "A"}
+    assert subject(media(subject={"reference": "Location/l1"})) is None
+    assert subject() is None
 
 
 def test_a_contained_patient_is_named_where_it_is_not_contained():
     inside = {"resourceType": "Patient", "id": "p", "identifier": [{"system": "urn:x", "value": "7"}]}
     named = {"identifier": {"system": "urn:x", "value": "7"}, "display": "Anna"}
 
-    assert subject_of(subject={"reference": "#p", "display": "Anna"}, contained=[inside]) == named
+    assert subject(subject={"reference": "#p", "display": "Anna"}, contained=[inside]) == named
     kept = {"reference": "#p", "identifier": {"value": "8"}}
-    assert subject_of(subject=kept, contained=[inside]) == {"identifier": {"value": "8"}}
-    assert subject_of(subject={"reference": "#p"}, contained=[{"resourceType": "Patient", "id": "p"}]) is None
-    assert subject_of(subject={"reference": "#p"}) is None
+    assert subject(subject=kept, contained=[inside]) == {"identifier": {"value": "8"}}
+    assert subject(subject={"reference": "#p"}, contained=[{"resourceType": "Patient", "id": "p"}]) is None
+    assert subject(subject={"reference": "#p"}) is None
 
 
 def test_a_period_of_recording_begins_at_its_start():
@@ -374,6 +374,22 @@ def test_the_devices_tell_corti_from_its_stand_in():
 
 
 # --- times -------------------------------------------------------------------------------
+
+
+def test_a_time_is_written_no_finer_than_it_was_said():
+    recording = media(createdDateTime="2026-11-22T08:15:00.120+01:00")
+
+    assert document(of=origin_of(recording, encounter())).value["context"]["period"] == {
+        "start": "2026-11-22T08:15:00.120+01:00"
+    }
+    assert text_of_time(datetime(2026, 11, 22, 8, 15, 0, 120_001, tzinfo=UTC)) == "2026-11-22T08:15:00.120001Z"
+
+
+def test_a_recording_at_the_end_of_time_has_results_all_the_same():
+    last = origin_of(media(createdDateTime="9999-12-31T23:59:59Z"), encounter())
+
+    assert observation(of=last, offset=5.0).value["effectiveDateTime"] == "9999-12-31T23:59:59Z"
+    assert document(TALK, last, seconds=5).value["context"]["period"] == {"start": "9999-12-31T23:59:59Z"}
 
 
 def test_text_that_is_no_time_is_none():

@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from mapping_examples import encounter, example, media
-from test_mapping_media import sound
+from mapping_examples import encounter, example, media, sound
 
 from fhir_bridge.errors import Issue, NotMapped
 from fhir_bridge.fhir.resource.check import checked
