@@ -21,8 +21,7 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     for name, fields in {
         "web.request": "method route status ms request",
         "web.failed": "request error",
-        "media.accepted": "tenant media bytes seconds job",
-        "encounter.accepted": "tenant encounter job",
+        "job.accepted": "tenant kind job",
         "job.started": "job epoch",
         "job.suspended": "job epoch error seconds",
         "job.finished": "job epoch state",

@@ -116,6 +116,67 @@ class Between:
 
 
 @dataclass(frozen=True)
+class Contains:
+    """A value that has this text in it; the one condition that no index can serve."""
+
+    param: int
+    text: str
+
+    def sql(self, rows: Rows) -> ColumnElement[bool]:
+        """Look for the text as it is: no character of it is a wildcard."""
+        if "\0" in self.text:
+            return false()
+        return rows.has_key(self.param, lambda k: k.c.val.contains(self.text, autoescape=True))
+
+
+@dataclass(frozen=True)
+class Span:
+    """Bounds of a key's range: `from` inclusive, `below` exclusive, None for no bound."""
+
+    low_from: str | None = None
+    low_below: str | None = None
+    high_from: str | None = None
+    high_below: str | None = None
+
+    def sql(self, k: FromClause) -> ColumnElement[bool]:
+        """Whether the key's beginning and end are within the bounds; without `high` it has no end."""
+        bounds = [
+            None if self.low_from is None else k.c.val >= self.low_from,
+            None if self.low_below is None else k.c.val < self.low_below,
+            None if self.high_from is None else _end(k) >= self.high_from,
+            None if self.high_below is None else _end(k) < self.high_below,
+        ]
+        return and_(true(), *(bound for bound in bounds if bound is not None))
+
+
+@dataclass(frozen=True)
+class Within:
+    """A key whose range is in one of these spans."""
+
+    param: int
+    spans: tuple[Span, ...]
+
+    def sql(self, rows: Rows) -> ColumnElement[bool]:
+        """One key has to meet a whole span."""
+        return rows.has_key(self.param, lambda k: or_(false(), *(span.sql(k) for span in self.spans)))
+
+
+@dataclass(frozen=True)
+class Stamped:
+    """A version with meta.lastUpdated in this half-open span of milliseconds since 1970; None for no bound."""
+
+    low_ms: int | None = None
+    below_ms: int | None = None
+
+    def sql(self, rows: Rows) -> ColumnElement[bool]:
+        """Times grow with commit numbers, so each bound of time is one of `seq`."""
+        above = true() if self.low_ms is None else rows.v.c.seq > _last_before(rows.tenant, self.low_ms)
+        return and_(
+            above, true() if self.below_ms is None else rows.v.c.seq <= _last_before(rows.tenant, self.below_ms)
+        )
+
+
+@dataclass(frozen=True)
 class Present:
     """Any value at all."""
 
@@ -231,7 +292,23 @@ class Not:
         return not_(self.node.sql(rows))
 
 
-Node = Keys | Prefix | Between | Present | OfType | Ids | Seq | Chain | Reverse | And | Or | Not
+Node = (
+    Keys
+    | Prefix
+    | Between
+    | Contains
+    | Within
+    | Stamped
+    | Present
+    | OfType
+    | Ids
+    | Seq
+    | Chain
+    | Reverse
+    | And
+    | Or
+    | Not
+)
 
 ALL: Final = And(())
 NOTHING: Final = Or(())
@@ -263,6 +340,13 @@ def successor(prefix: str) -> str | None:
         return None
     following = ord(kept[-1]) + 1
     return kept[:-1] + chr(_SURROGATES.stop if following in _SURROGATES else following)
+
+
+def _last_before(tenant: str, at_ms: int) -> ColumnElement[int]:
+    """The last commit number stamped before a time, 0 when there is none."""
+    past = tables.version.alias()
+    last = select(past.c.seq).where(past.c.tenant == tenant, past.c.at_ms < at_ms)
+    return func.coalesce(last.order_by(past.c.at_ms.desc(), past.c.seq.desc()).limit(1).scalar_subquery(), 0)
 
 
 def _end(k: FromClause) -> ColumnElement[str]:

@@ -16,7 +16,7 @@ from fhir_bridge.store.filter import And, Filter, Keys, Node, Rows
 from fhir_bridge.store.versions import NewVersion, Once, Row, hold, instant, now_ms, once, put, remove
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from sqlalchemy import ColumnElement, Connection, FromClause, Select
 
@@ -31,6 +31,7 @@ __all__ = [
     "history_total",
     "hold",
     "instant",
+    "named_by",
     "now_ms",
     "once",
     "put",
@@ -121,6 +122,13 @@ def total(conn: Connection, filter_: Filter, *, snapshot: int | None = None) -> 
     rows = _rows(filter_, snapshot)
     source, condition = _matching(rows, filter_.where)
     return conn.execute(select(func.count()).select_from(source).where(condition)).scalar_one()
+
+
+def named_by(conn: Connection, tenant: str, seqs: Iterable[int], param: int) -> tuple[str, ...]:
+    """Return what versions refer to by a reference parameter, each once: where _include leads."""
+    k = tables.key.c
+    found = select(k.val).where(k.tenant == tenant, k.param == param, k.seq.in_(list(seqs))).distinct()
+    return tuple(conn.execute(found.order_by(k.val)).scalars())
 
 
 def history(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal, NoReturn
 
-from sqlalchemy import and_, bindparam, cast, extract, func, insert, literal, select, tuple_, update
+from sqlalchemy import and_, bindparam, cast, delete, extract, func, insert, literal, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from fhir_bridge import clock
@@ -131,6 +131,12 @@ def once(conn: Connection, tenant: str, kind: str, val: str, *, mine: Once) -> O
         return None
     key = and_(t.c.tenant == tenant, t.c.kind == kind, t.c.val == val)
     return Once(*conn.execute(select(t.c.digest, t.c.type, t.c.id).where(key)).one())
+
+
+def release(conn: Connection, tenant: str, kind: str, holder: tuple[str, str]) -> None:
+    """End a resource's claims of one kind: before an update claims the values it has now."""
+    c = tables.once.c
+    conn.execute(delete(tables.once).where(c.tenant == tenant, c.kind == kind, c.type == holder[0], c.id == holder[1]))
 
 
 def hold(conn: Connection, tenant: str) -> None:

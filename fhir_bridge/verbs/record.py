@@ -24,6 +24,4 @@ def new_version(
     type_, id_ = str(json["resourceType"]), str(json["id"])
     text = split(json, id=id_)
     keys = tuple((key.param, key.val, key.high) for key in keys_of(json, base=base))
-    return NewVersion(
-        type=type_, id=id_, before=text.before, after=text.after, keys=keys, method=method, author=author
-    )
+    return NewVersion(type=type_, id=id_, before=text.before, after=text.after, keys=keys, method=method, author=author)

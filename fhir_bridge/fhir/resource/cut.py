@@ -40,15 +40,16 @@ def is_audio(path: Path) -> bool:
 def expression_of(path: Path) -> str:
     """Write a path as an element path without its root type, such as entry[1].resource.content.data."""
     steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
-    return "".join(steps).lstrip(".")
+    return "".join(steps).removeprefix(".")
 
 
 class Cutter:
     """Feed it the body; it calls `sink(path)` for each audio string and writes decoded bytes there."""
 
-    def __init__(self, sink: Callable[[Path], Write], *, limit: int) -> None:
-        """Take what makes a sink for a path, and the most bytes the JSON without audio may have."""
+    def __init__(self, sink: Callable[[Path], Write], *, limit: int, root: str) -> None:
+        """Take what makes a sink for a path, the most bytes the JSON may have besides, and the type it should be."""
         self._sink = sink
+        self._root = root
         self._limit = limit
         self._kept = bytearray()
         self._waiting = b""
@@ -127,7 +128,7 @@ class Cutter:
             self._in_string = True
             self._string_start = len(self._kept)
             return
-        self._audio = Base64Stream(self._sink(path), at=expression_of(path))
+        self._audio = Base64Stream(self._sink(path), at=f"{self._root}.{expression_of(path)}")
 
     def _string_part(self, rest: bytes) -> bytes:
         found = _STOP.search(rest)

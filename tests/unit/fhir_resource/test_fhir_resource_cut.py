@@ -18,7 +18,7 @@ def cut(body: bytes, size: int, limit: int = 10**6):
         found[path] = bytearray()
         return found[path].extend
 
-    cutter = Cutter(sink, limit=limit)
+    cutter = Cutter(sink, limit=limit, root="Media")
     for at in range(0, len(body), size):
         cutter.feed(body[at : at + size])
     return cutter.close(), found
@@ -71,7 +71,7 @@ def test_broken_base64_is_refused_with_its_element(text):
     with pytest.raises(Invalid) as caught:
         cut(media(text), 5)
     assert caught.value.issues[0].code == "value"
-    assert caught.value.issues[0].at == "content.data"
+    assert caught.value.issues[0].at == "Media.content.data"
 
 
 def test_white_space_between_the_characters_is_allowed():
@@ -87,7 +87,7 @@ def test_empty_audio_is_refused():
 def test_a_body_that_ends_inside_the_audio_is_refused():
     with pytest.raises(Malformed) as caught:
         cut(media("AAAA")[:-5], 1000)
-    assert caught.value.at == "content.data"
+    assert caught.value.at == "Media.content.data"
 
 
 def test_json_over_its_limit_is_refused_however_small_the_pieces():

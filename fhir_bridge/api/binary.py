@@ -1,0 +1,90 @@
+"""Binary and its raw form: bytes in, bytes out (http://hl7.org/fhir/R4/binary.html)."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Final
+
+from flask import Blueprint, Response, g, request, send_file
+
+from fhir_bridge.api import fhir, respond
+from fhir_bridge.api.guard import bridge, grant
+from fhir_bridge.api.negotiate import is_fhir_body, require_plain_encoding, wants_raw
+from fhir_bridge.errors import UnsupportedMediaType
+from fhir_bridge.verbs.binary import content_type_of, opened, raw_json
+from fhir_bridge.verbs.intake import Intake
+from fhir_bridge.verbs.write import create as create_row
+from fhir_bridge.verbs.write import update as update_row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+    from fhir_bridge.fhir.resource.reader import Json
+
+routes = Blueprint("binary", __name__, url_prefix="/fhir/Binary")
+
+_THREE_DIVIDES: Final = 48 * 1024
+# Shown by a browser without being run; everything else is offered as a download.
+_HARMLESS: Final = ("audio/", "text/plain")
+
+
+@routes.post("/")
+def create() -> Response:
+    """Create a Binary, in FHIR's form or from the raw body."""
+    if is_fhir_body():
+        return fhir.create("Binary")
+    who = grant()
+    with Intake(bridge(), who.tenant) as intake:
+        json = _raw(intake)
+        written = create_row(bridge(), who, json, blobs=intake.blobs, request=g.request_id)
+        intake.keep()
+    return respond.row(written.row, base=bridge().base, status=201)
+
+
+@routes.put("/<id_>")
+def update(id_: str) -> Response:
+    """Create a Binary under the EHR's own id, or say again what is there."""
+    if is_fhir_body():
+        return fhir.update("Binary", id_)
+    who = grant()
+    with Intake(bridge(), who.tenant) as intake:
+        json = _raw(intake) | {"id": id_}
+        written = update_row(
+            bridge(), who, id_, json, blobs=intake.blobs, request=g.request_id, expect=fhir.expected_version()
+        )
+        if written.is_new:
+            intake.keep()
+    return respond.row(written.row, base=bridge().base, status=201 if written.is_new else 200)
+
+
+@routes.get("/<id_>")
+def read(id_: str) -> Response:
+    """Read the bytes, or FHIR's form when FHIR is asked for."""
+    row, content, file = opened(bridge(), grant(), id_)
+    stored = content_type_of(row)
+    if not wants_raw(stored):
+        return respond.body(_as_json(row.body, file), headers=respond.versioned(row))
+    disposition = "inline" if stored.startswith(_HARMLESS) else "attachment"
+    answer = send_file(file, mimetype=stored, conditional=True, etag=False)
+    answer.headers.update(respond.versioned(row))
+    answer.headers["Content-Disposition"] = disposition
+    answer.headers["Content-Length"] = answer.headers.get("Content-Length", str(content.size))
+    return answer
+
+
+def _raw(intake: Intake) -> Json:
+    if not request.mimetype:
+        raise UnsupportedMediaType("Send the body with its Content-Type, such as audio/wav")
+    require_plain_encoding()
+    intake.raw(fhir.stream())
+    return raw_json(request.content_type or request.mimetype, request.headers.get("X-Security-Context"))
+
+
+def _as_json(body: str, file: BinaryIO) -> Iterator[bytes]:
+    """Write FHIR's form piece by piece: the base64 of an hour of audio is never in memory."""
+    with file:
+        yield body[:-1].encode() + b',"data":"'
+        while piece := file.read(_THREE_DIVIDES):
+            yield base64.b64encode(piece)
+        yield b'"}'

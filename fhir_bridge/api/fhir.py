@@ -1,0 +1,184 @@
+"""The FHIR routes: one view for each interaction, for every type that served.py offers it for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import Blueprint, Response, g, request
+
+from fhir_bridge.api import respond
+from fhir_bridge.api.guard import bridge, grant
+from fhir_bridge.api.negotiate import answered_with, preference, require_fhir_body, require_plain_encoding
+from fhir_bridge.errors import BadParameter, MethodNotAllowed, NoSuchRoute, NotSupported
+from fhir_bridge.fhir.resource.writer import write
+from fhir_bridge.fhir.rest import capability as statement
+from fhir_bridge.fhir.rest.served import BY_TYPE, offers
+from fhir_bridge.smart.discovery import smart_configuration
+from fhir_bridge.verbs.everything import encounter_everything
+from fhir_bridge.verbs.explain import explain as explain_encounter
+from fhir_bridge.verbs.intake import Intake
+from fhir_bridge.verbs.read import read as read_row
+from fhir_bridge.verbs.search import page as search_page
+from fhir_bridge.verbs.search import search as search_rows
+from fhir_bridge.verbs.transaction import Transaction
+from fhir_bridge.verbs.write import create as create_row
+from fhir_bridge.verbs.write import update as update_row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fhir_bridge.fhir.resource.reader import Json
+    from fhir_bridge.fhir.rest.served import Interaction
+
+routes = Blueprint("fhir", __name__, url_prefix="/fhir")
+
+CHUNK = 64 * 1024
+
+
+@routes.get("/metadata")
+def metadata() -> Response:
+    """The CapabilityStatement (no token)."""
+    text = write(statement.capability(bridge().base, token_url=f"{bridge().origin}/oauth/token"))
+    tag = statement.etag(text)
+    if tag in request.headers.get("If-None-Match", ""):
+        return Response(status=304, headers={"ETag": tag})
+    return respond.body(text, headers={"ETag": tag})
+
+
+@routes.get("/.well-known/smart-configuration")
+def discovery() -> Response:
+    """What a SMART client needs to know first (no token)."""
+    scopes = ("system/*.cruds", *(f"system/{type_}.cruds" for type_ in BY_TYPE))
+    found = smart_configuration(bridge().origin, scopes)
+    return respond.plain(found, headers={"Access-Control-Allow-Origin": "*"})
+
+
+@routes.post("/")
+def transaction() -> Response:
+    """A transaction Bundle."""
+    who = grant()
+    with Intake(bridge(), who.tenant) as intake:
+        json = _body(intake, "Bundle", limit=bridge().settings.max_transaction_bytes)
+        text, keeps = Transaction(bridge(), who, intake.blobs, g.request_id).run(json)
+        if keeps:
+            intake.keep()
+    return respond.body(text)
+
+
+@routes.get("/<type_>")
+def search(type_: str) -> Response:
+    """Search by GET."""
+    return _search(type_, list(request.args.items(multi=True)))
+
+
+@routes.post("/<type_>/_search")
+def search_by_post(type_: str) -> Response:
+    """Search by POST: what was asked stays out of URLs and logs."""
+    require_plain_encoding()
+    return _search(type_, [*request.args.items(multi=True), *request.form.items(multi=True)])
+
+
+@routes.get("/_page/<sealed>")
+def page(sealed: str) -> Response:
+    """A further page of a search."""
+    return respond.body(search_page(bridge(), grant(), sealed))
+
+
+@routes.post("/<type_>")
+def create(type_: str) -> Response:
+    """Create a resource."""
+    who = grant()
+    _require(type_, "create")
+    if "If-None-Exist" in request.headers:
+        raise NotSupported("If-None-Exist is not read here: Encounter.identifier makes a repeat safe")
+    with Intake(bridge(), who.tenant) as intake:
+        json = _body(intake, type_, limit=bridge().settings.max_json_bytes)
+        written = create_row(bridge(), who, json, blobs=intake.blobs, request=g.request_id)
+        if written.keeps_audio:
+            intake.keep()
+    return respond.row(written.row, base=bridge().base, status=201 if written.is_new else 200, hints=written.hints)
+
+
+@routes.get("/<type_>/<id_>")
+def read(type_: str, id_: str) -> Response:
+    """Read the current version; 304 when the client has it."""
+    who = grant()
+    _require(type_, "read")
+    answered_with()
+    row = read_row(bridge(), who, type_, id_)
+    if f'W/"{row.vid}"' in request.headers.get("If-None-Match", ""):
+        return Response(status=304, headers=respond.versioned(row))
+    return respond.row(row, base=bridge().base)
+
+
+@routes.put("/<type_>/<id_>")
+def update(type_: str, id_: str) -> Response:
+    """Update a resource, or create it under the EHR's own id."""
+    who = grant()
+    _require(type_, "update")
+    with Intake(bridge(), who.tenant) as intake:
+        json = _body(intake, type_, limit=bridge().settings.max_json_bytes)
+        written = update_row(
+            bridge(), who, id_, json, blobs=intake.blobs, request=g.request_id, expect=expected_version()
+        )
+        if written.keeps_audio:
+            intake.keep()
+    return respond.row(written.row, base=bridge().base, status=201 if written.is_new else 200, hints=written.hints)
+
+
+@routes.get("/Encounter/<id_>/$everything")
+def everything(id_: str) -> Response:
+    """All that belongs to an Encounter."""
+    return respond.body(encounter_everything(bridge(), grant(), id_))
+
+
+@routes.post("/Encounter/$explain")
+def explain() -> Response:
+    """The dry run of an Encounter."""
+    who = grant()
+    with Intake(bridge(), who.tenant) as intake:
+        json = _body(intake, "Encounter", limit=bridge().settings.max_json_bytes)
+    return respond.body(write(explain_encounter(bridge(), who, json)))
+
+
+@routes.route("/", methods=["GET"])
+@routes.route("/<path:_anything>", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
+def nothing(_anything: str = "") -> Response:
+    """Every other path below the base."""
+    raise NoSuchRoute("There is nothing at this path")
+
+
+def expected_version() -> int | None:
+    """Return the version that If-Match names (http.html#concurrency)."""
+    tag = request.headers.get("If-Match")
+    if tag is None:
+        return None
+    version = tag.strip().removeprefix("W/").strip('"')
+    if not version.isascii() or not version.isdigit():
+        raise BadParameter('If-Match names a version, such as W/"3"')
+    return int(version)
+
+
+def stream() -> Iterator[bytes]:
+    """Yield the request's body as it arrives."""
+    while chunk := request.stream.read(CHUNK):
+        yield chunk
+
+
+def _search(type_: str, pairs: list[tuple[str, str]]) -> Response:
+    who = grant()
+    _require(type_, "search-type")
+    strict = preference("handling") == "strict"
+    return respond.body(search_rows(bridge(), who, type_, pairs, strict=strict))
+
+
+def _body(intake: Intake, type_: str, *, limit: int) -> Json:
+    require_fhir_body()
+    return intake.json(stream(), limit=limit, of=type_)
+
+
+def _require(type_: str, interaction: Interaction) -> None:
+    if type_ not in BY_TYPE:
+        raise NoSuchRoute("This resource type is not served here: see /fhir/metadata")
+    if not offers(type_, interaction):
+        raise MethodNotAllowed(f"{type_} has no {interaction} here: see /fhir/metadata")

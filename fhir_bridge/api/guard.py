@@ -1,0 +1,58 @@
+"""Who asks: the access token of a request becomes a Grant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from flask import current_app, g, request
+
+from fhir_bridge.errors import OAuthError, Unauthenticated
+
+if TYPE_CHECKING:
+    from fhir_bridge.api.desk import Tokens
+    from fhir_bridge.smart.grant import Grant
+    from fhir_bridge.verbs.bridge import Bridge
+
+BRIDGE: Final = "fhir-bridge"
+TOKENS: Final = "fhir-bridge-tokens"
+
+
+def bridge() -> Bridge:
+    """Return the open rooms of this process."""
+    found: Bridge = current_app.extensions[BRIDGE]
+    return found
+
+
+def tokens() -> Tokens:
+    """Return what issues and verifies tokens in this process."""
+    found: Tokens = current_app.extensions[TOKENS]
+    return found
+
+
+def grant() -> Grant:
+    """Return the Grant of this request's bearer token.
+
+    A token is taken from the Authorization header alone; a client that was disabled
+    after its token was issued is refused (ruling 25).
+
+    Raises:
+        Unauthenticated: none, or one that does not hold (RFC 6750 section 3.1).
+    """
+    token = _bearer()
+    found = tokens().verifier().grant(token)
+    if not tokens().is_active(found.client):
+        raise Unauthenticated("The client of this token is disabled", challenge="invalid_token")
+    g.grant = found
+    return found
+
+
+def _bearer() -> str:
+    values = request.headers.getlist("Authorization")
+    if "access_token" in request.args or len(values) > 1:
+        raise OAuthError("invalid_request", "Send one token, in the Authorization header only")
+    scheme, _, token = (values[0] if values else "").partition(" ")
+    if not token:
+        raise Unauthenticated("Send an access token in the Authorization header")
+    if scheme.lower() != "bearer":
+        raise Unauthenticated("Only bearer tokens are read here", challenge="invalid_request")
+    return token.strip()

@@ -1,0 +1,30 @@
+"""POST /oauth/token and the public keys that verify what it gives."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, request
+
+from fhir_bridge import log
+from fhir_bridge.api import respond
+from fhir_bridge.api.guard import tokens
+from fhir_bridge.errors import OAuthError
+from fhir_bridge.smart.flows import token_response
+from fhir_bridge.smart.keys import public_set
+
+routes = Blueprint("oauth", __name__)
+
+
+@routes.post("/oauth/token")
+def token() -> Response:
+    """Give an access token to a client that proves who it is (SMART 2.2 "Backend Services")."""
+    if any(len(values) > 1 for _, values in request.form.lists()):
+        raise OAuthError("invalid_request", "A parameter is given more than once")
+    answer = token_response(tokens().desk(), request.form, dict(request.headers))
+    log.event("oauth.token", status=answer.status, error=str(answer.body.get("error") or ""))
+    return respond.plain(answer.body, status=answer.status, headers=dict(answer.headers))
+
+
+@routes.get("/oauth/jwks")
+def jwks() -> Response:
+    """The keys that access tokens are signed with."""
+    return respond.plain(public_set(tokens().keys()), headers={"Cache-Control": "public, max-age=300"})

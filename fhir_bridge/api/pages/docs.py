@@ -1,0 +1,51 @@
+"""Swagger UI on the OpenAPI document; every asset is served from here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import flask_swagger_ui
+import yaml
+from flask import Blueprint, Response, send_from_directory
+
+from fhir_bridge.api import respond
+from fhir_bridge.api.guard import bridge
+from fhir_bridge.fhir.rest.openapi import document
+
+routes = Blueprint("docs", __name__)
+
+ASSETS: Final = Path(flask_swagger_ui.__file__).parent / "dist"
+OURS: Final = Path(__file__).parent / "static"
+# Swagger UI sets styles on elements; scripts come from here alone (security.md, row I).
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "font-src 'self' data:; connect-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
+)
+
+
+@routes.get("/openapi.json")
+def openapi_json() -> Response:
+    """The OpenAPI document with this server's address."""
+    return respond.plain(document(bridge().origin))
+
+
+@routes.get("/openapi.yaml")
+def openapi_yaml() -> Response:
+    """The same as YAML."""
+    text = yaml.safe_dump(document(bridge().origin), sort_keys=False, allow_unicode=True)
+    return Response(text, content_type="application/yaml")
+
+
+@routes.get("/docs")
+def page() -> Response:
+    """The page itself."""
+    answer = send_from_directory(OURS, "docs.html")
+    answer.headers["Content-Security-Policy"] = POLICY
+    return answer
+
+
+@routes.get("/docs/assets/<name>")
+def asset(name: str) -> Response:
+    """A script or style of Swagger UI, or the one that starts it."""
+    return send_from_directory(OURS if (OURS / name).is_file() else ASSETS, name)

@@ -1,0 +1,83 @@
+"""What surrounds every request: its id, its log line, its headers, and every failure as an answer."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from flask import g, request
+from werkzeug.exceptions import HTTPException
+
+from fhir_bridge import clock, log
+from fhir_bridge.api import respond
+from fhir_bridge.errors import (
+    BridgeError,
+    Malformed,
+    MethodNotAllowed,
+    NoSuchRoute,
+    OAuthError,
+    TooLarge,
+    UnsupportedMediaType,
+)
+
+if TYPE_CHECKING:
+    from flask import Flask, Response
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._\-]{1,64}")
+_OF_STATUS: Final = {
+    404: (NoSuchRoute, "There is nothing at this path"),
+    405: (MethodNotAllowed, "This path does not have this method"),
+    413: (TooLarge, "The body is too large"),
+    415: (UnsupportedMediaType, "This body is not read here"),
+}
+
+
+def watch(app: Flask) -> None:
+    """Attach to `app`."""
+    app.before_request(_begin)
+    app.after_request(_end)
+    app.register_error_handler(BridgeError, _refused)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _failed)
+
+
+def _begin() -> None:
+    given = request.headers.get("X-Request-Id", "")
+    g.request_id = given if _REQUEST_ID.fullmatch(given) else clock.new_id()
+    g.began = clock.monotonic()
+
+
+def _end(response: Response) -> Response:
+    response.headers["X-Request-Id"] = g.request_id
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Cache-Control", "no-store" if request.path.startswith("/oauth") else "no-cache")
+    log.event(
+        "web.request",
+        method=request.method,
+        route=str(request.url_rule) if request.url_rule else None,
+        status=response.status_code,
+        ms=round((clock.monotonic() - g.began) * 1000),
+        request=g.request_id,
+    )
+    return response
+
+
+def _refused(failure: BridgeError) -> Response:
+    if isinstance(failure, OAuthError) and request.path.startswith("/oauth"):
+        return respond.plain({"error": failure.error, "error_description": failure.text}, status=failure.status)
+    return respond.error(failure)
+
+
+def _http(failure: HTTPException) -> Response:
+    kind, text = _OF_STATUS.get(failure.code or 400, (Malformed, "The request cannot be read"))
+    answer = _refused(kind(text))
+    for name, value in failure.get_headers():
+        if name == "Allow":
+            answer.headers[name] = value
+    return answer
+
+
+def _failed(failure: Exception) -> Response:
+    """Our own fault: the caller gets a number to tell, the log its kind, neither its words."""
+    log.event("web.failed", request=g.request_id, error=type(failure).__name__)
+    return respond.error(BridgeError("The bridge failed at this request; tell its operator the request id"))

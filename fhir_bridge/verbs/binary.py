@@ -1,0 +1,78 @@
+"""Writing a Binary, in FHIR's form or as raw bytes; its content is kept apart, encrypted (R4 binary.html)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from fhir_bridge.errors import BusinessRule, Gone, Invalid, Issue
+from fhir_bridge.fhir.resource.check import checked
+from fhir_bridge.fhir.resource.reader import read as read_json
+from fhir_bridge.store import binaries, resources
+from fhir_bridge.store.binaries import StoredBlob
+from fhir_bridge.verbs.intake import tenant_key
+from fhir_bridge.verbs.plan import Plan
+from fhir_bridge.verbs.read import read
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from fhir_bridge.blobs.sealing import Blob
+    from fhir_bridge.fhir.resource.reader import Json
+    from fhir_bridge.smart.grant import Grant
+    from fhir_bridge.store.resources import Row
+    from fhir_bridge.verbs.bridge import Bridge
+    from fhir_bridge.verbs.case import Case
+
+DATA: Final = "data"
+
+
+def plan(case: Case) -> Plan:
+    """Plan one Binary.
+
+    Raises:
+        Invalid: it has no content.
+        BusinessRule: other content than before: a Media may be streaming it.
+    """
+    blob = case.blobs.get(DATA)
+    if blob is None:
+        text = "A Binary has content: send it as data, or as the body with its own Content-Type"
+        raise Invalid(text, issues=(Issue("required", text, "Binary.data"),))
+    version = case.version(checked({name: value for name, value in case.json.items() if name != DATA}))
+    if case.current is None:
+        return Plan((version,), contents=(stored(case.id, blob),))
+    known = case.bridge.store.read(lambda conn: binaries.of(conn, case.grant.tenant, case.id))
+    if known is None or known.sha256 != blob.sha256:
+        raise BusinessRule("The content of a Binary does not change: send it as a new Binary", at="Binary.data")
+    return Plan((version,))
+
+
+def stored(binary: str, blob: Blob) -> StoredBlob:
+    """Return the row that says where the content of a Binary is."""
+    return StoredBlob(
+        binary, blob.id, blob.size, blob.sha256, blob.sha1, blob.wrapped_key, created_ms=resources.now_ms()
+    )
+
+
+def raw_json(content_type: str, security_context: str | None) -> Json:
+    """Return the resource of a raw upload: its Content-Type, and what X-Security-Context names."""
+    json: Json = {"resourceType": "Binary", "contentType": content_type}
+    return json | ({"securityContext": {"reference": security_context}} if security_context else {})
+
+
+def opened(bridge: Bridge, grant: Grant, id_: str) -> tuple[Row, StoredBlob, BinaryIO]:
+    """Return a Binary that may be read, where its content is, and the content as a seekable file.
+
+    Raises:
+        Gone: its content was removed (retention).
+    """
+    row = read(bridge, grant, "Binary", id_)
+    content = bridge.store.read(lambda conn: binaries.of(conn, grant.tenant, id_))
+    if content is None:
+        raise Gone("The content of this Binary was removed")
+    key = tenant_key(bridge, grant.tenant)
+    return row, content, bridge.blobs.reader(content.blob, content.wrapped_key, key, content.size)
+
+
+def content_type_of(row: Row) -> str:
+    """Return the stored Content-Type."""
+    return str(read_json(row.body)["contentType"])

@@ -1,0 +1,47 @@
+"""What the verbs work with: the rooms of one running bridge, opened once for each process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from fhir_bridge.blobs.folder import Blobs
+from fhir_bridge.errors import BadSetting
+from fhir_bridge.keyring import KeyRing
+from fhir_bridge.store.store import Store
+
+if TYPE_CHECKING:
+    from fhir_bridge.settings import Settings
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """The open rooms. `origin` has no path; the FHIR base is `origin` + /fhir."""
+
+    settings: Settings
+    store: Store
+    blobs: Blobs
+    keyring: KeyRing
+    origin: str
+
+    @classmethod
+    def open(cls, settings: Settings) -> Self:
+        """Open everything; threads and connections begin with their first use.
+
+        Raises:
+            BadSetting: no public URL: whoever starts a web process says where it listens.
+        """
+        if settings.public_url is None:
+            raise BadSetting("The public URL is not known", at="FHIR_BRIDGE_PUBLIC_URL")
+        return cls(
+            settings=settings,
+            store=Store.open(settings),
+            blobs=Blobs.open(settings),
+            keyring=KeyRing.open(settings),
+            origin=settings.public_url.rstrip("/"),
+        )
+
+    @property
+    def base(self) -> str:
+        """The FHIR base URL, without a slash at its end."""
+        return f"{self.origin}/fhir"

@@ -1,0 +1,79 @@
+"""Writing an Encounter: it is stored as sent, and a job tells Corti of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fhir_bridge.fhir.resource.models import Encounter, model_of
+from fhir_bridge.mapping.encounter import corti_identifier, interaction_from_encounter, takes_recordings
+from fhir_bridge.store import jobs
+from fhir_bridge.store.versions import Once
+from fhir_bridge.verbs.case import digest_of
+from fhir_bridge.verbs.plan import OnceKey, Plan
+from fhir_bridge.verbs.tasks import new_job
+
+if TYPE_CHECKING:
+    from fhir_bridge.errors import Issue
+    from fhir_bridge.store.jobs import Job
+    from fhir_bridge.verbs.case import Case
+
+IDENTIFIER = "Encounter.identifier"
+
+
+def plan(case: Case) -> Plan:
+    """Plan one Encounter (rulings 1 to 5).
+
+    Raises:
+        NotMapped: Corti has no word for an element.
+    """
+    model = encounter_of(case)
+    version = case.version()
+    known = _job(case)
+    if known is not None:
+        return Plan((version,), once=_once(case), released=_released(case), again=(known.id,))
+    if not takes_recordings(model):
+        return Plan((version,), once=_once(case), released=_released(case))
+    task, job = new_job(case, encounter=case.id, subject=case.json.get("subject"))
+    return Plan((version, task), once=_once(case), released=_released(case), jobs=(job,))
+
+
+def hints(case: Case) -> tuple[Issue, ...]:
+    """Return what of an Encounter Corti will not hear of: warnings, never refusals."""
+    model = encounter_of(case)
+    return interaction_from_encounter(model, identifier=corti_identifier(model)).warnings
+
+
+def encounter_of(case: Case) -> Encounter:
+    """Return the typed Encounter, after asking that Corti has words for it."""
+    model = model_of(case.json)
+    assert isinstance(model, Encounter)  # noqa: S101 - the case is an Encounter's
+    interaction_from_encounter(model, identifier=corti_identifier(model))
+    return model
+
+
+def _job(case: Case) -> Job | None:
+    if case.current is None:
+        return None
+    tenant = case.grant.tenant
+    found = case.bridge.store.read(lambda conn: jobs.of_encounter(conn, tenant, case.id))
+    return next((job for job in found if job.kind == "interaction"), None)
+
+
+def _once(case: Case) -> tuple[OnceKey, ...]:
+    """Return the identifiers that no other Encounter of the tenant may have (ruling 3)."""
+    identifiers = case.json.get("identifier")
+    if not case.bridge.settings.unique_identifiers or not isinstance(identifiers, list):
+        return ()
+    mine = Once(digest_of(case.json), case.type, case.id)
+    pairs = [
+        (each.get("system", ""), each["value"]) for each in identifiers if isinstance(each, dict) and "value" in each
+    ]
+    return tuple(OnceKey(IDENTIFIER, f"{system}|{value}", mine) for system, value in dict.fromkeys(map(_text, pairs)))
+
+
+def _text(pair: tuple[object, object]) -> tuple[str, str]:
+    return str(pair[0]), str(pair[1])
+
+
+def _released(case: Case) -> tuple[tuple[str, str, str], ...]:
+    return () if case.current is None else ((IDENTIFIER, case.type, case.id),)

@@ -1,0 +1,79 @@
+"""_include and _revinclude: what the matches of a page refer to, and what refers to them (ruling 19)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from fhir_bridge.errors import Forbidden
+from fhir_bridge.store import resources
+from fhir_bridge.store.filter import NOTHING, Filter, Ids, Keys, OfType
+from fhir_bridge.verbs.policy import allowed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import Connection
+
+    from fhir_bridge.fhir.rest.criteria import Include, SearchRequest
+    from fhir_bridge.smart.grant import Grant
+    from fhir_bridge.store.resources import Row
+
+MOST: Final = 1000
+LEVELS: Final = 3
+
+
+def included(conn: Connection, grant: Grant, request: SearchRequest, matches: tuple[Row, ...]) -> tuple[Row, ...]:
+    """Return what the request's includes add to a page, each once and no match again; only what the Grant may see."""
+    found = {_place(row): row for row in matches}
+    added: dict[tuple[str, str], Row] = {}
+    level, fresh = 0, matches
+    while fresh and level < LEVELS and len(added) < MOST:
+        rows = [row for include in _of_level(request.includes, level) for row in _forward(conn, grant, include, fresh)]
+        rows += [row for include in _of_level(request.revincludes, level) for row in _back(conn, grant, include, fresh)]
+        new = {_place(row): row for row in rows if _place(row) not in found}
+        found |= new
+        added |= new
+        level, fresh = level + 1, tuple(new.values())
+    return tuple(added.values())[:MOST]
+
+
+def _of_level(includes: tuple[Include, ...], level: int) -> Iterable[Include]:
+    return [each for each in includes if level == 0 or each.iterate]
+
+
+def _forward(conn: Connection, grant: Grant, include: Include, rows: tuple[Row, ...]) -> tuple[Row, ...]:
+    sources = [row.seq for row in rows if row.type == include.source]
+    named = resources.named_by(conn, grant.tenant, sources, include.param)
+    places = [value.split("/") for value in named if value.count("/") == 1]
+    return tuple(
+        row
+        for type_ in include.targets
+        if (ids := tuple(id_ for of, id_ in places if of == type_))
+        for row in _search(conn, _seen(grant, type_).narrowed(OfType((type_,)), Ids(ids)))
+    )
+
+
+def _back(conn: Connection, grant: Grant, include: Include, rows: tuple[Row, ...]) -> tuple[Row, ...]:
+    places = tuple(f"{row.type}/{row.id}" for row in rows if row.type in include.targets)
+    if not places:
+        return ()
+    filter_ = _seen(grant, include.source).narrowed(OfType((include.source,)), Keys(include.param, places))
+    return _search(conn, filter_)
+
+
+def _search(conn: Connection, filter_: Filter) -> tuple[Row, ...]:
+    return resources.search(conn, filter_, count=MOST).rows
+
+
+def _seen(grant: Grant, type_: str) -> Filter:
+    """What the Grant may read or search; includes leave the rest out silently (fhir-smart-rules 4.5)."""
+    for right in ("s", "r"):
+        try:
+            return allowed(grant, (type_,), right)
+        except Forbidden:
+            continue
+    return Filter(grant.tenant, NOTHING)
+
+
+def _place(row: Row) -> tuple[str, str]:
+    return row.type, row.id

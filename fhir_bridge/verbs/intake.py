@@ -1,0 +1,109 @@
+"""Bodies as they come in: audio straight into encrypted blobs, the rest through the strict reader."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Self
+
+from fhir_bridge.errors import Forbidden, Malformed, NoSpace, TooLarge
+from fhir_bridge.fhir.resource.cut import Cutter, expression_of
+from fhir_bridge.fhir.resource.reader import read
+from fhir_bridge.store import oauth
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+    from fhir_bridge.blobs.folder import BlobWriter
+    from fhir_bridge.blobs.sealing import Blob
+    from fhir_bridge.fhir.resource.cut import Path
+    from fhir_bridge.fhir.resource.reader import Json
+    from fhir_bridge.verbs.bridge import Bridge
+
+
+def tenant_key(bridge: Bridge, tenant: str) -> bytes:
+    """Return the key that wraps the keys of a tenant's blobs."""
+    row = bridge.store.read(lambda conn: oauth.tenant(conn, tenant))
+    if row is None:
+        raise Forbidden("There is no such tenant")
+    return row.open_audio_key(bridge.keyring)
+
+
+class Intake:
+    """One request's body. What was written and not kept is removed when its `with` block ends.
+
+    `blobs` are the audio strings that were cut out, by element path without the root type.
+    """
+
+    def __init__(self, bridge: Bridge, tenant: str) -> None:
+        if bridge.blobs.free_bytes() < bridge.settings.min_free_bytes:
+            raise NoSpace("The bridge is short of disk space: send it again later", retry_after=60)
+        self._bridge = bridge
+        self._key = tenant_key(bridge, tenant)
+        self._writers: dict[str, BlobWriter] = {}
+        self._open = ExitStack()
+        self.blobs: dict[str, Blob] = {}
+
+    def json(self, chunks: Iterable[bytes], *, limit: int, of: str) -> Json:
+        """Read a resource of type `of`, of at most `limit` bytes besides its audio.
+
+        Raises:
+            Malformed: not JSON as FHIR wants it.
+            Invalid: audio that is not base64.
+            TooLarge: over a limit (ruling 19).
+        """
+        cutter = Cutter(self._sink, limit=limit, root=of)
+        size = 0
+        for chunk in chunks:
+            size += len(chunk)
+            cutter.feed(chunk)
+        if not size:
+            raise Malformed("The body is empty: send a FHIR resource")
+        json = read(cutter.close())
+        if json.get("resourceType") != of:
+            raise Malformed(f"The body has to be a {of} here", at="resourceType")
+        self._commit()
+        return json
+
+    def raw(self, chunks: Iterable[bytes]) -> Blob:
+        """Read a raw body into one blob."""
+        write = self._writer("data", self._bridge.settings.max_binary_bytes)
+        for chunk in chunks:
+            write(chunk)
+        self._commit()
+        if not self.blobs["data"].size:
+            raise Malformed("The body is empty: send the content of the Binary")
+        return self.blobs["data"]
+
+    def keep(self) -> None:
+        """Say that the store refers to the blobs now."""
+        self.blobs = {}
+
+    def _sink(self, path: Path) -> Callable[[bytes], object]:
+        return self._writer(expression_of(path), self._bridge.settings.max_inline_audio_bytes)
+
+    def _writer(self, at: str, limit: int) -> Callable[[bytes], object]:
+        writer = self._open.enter_context(self._bridge.blobs.create(self._key))
+        self._writers[at] = writer
+
+        def write(piece: bytes) -> None:
+            if writer.size + len(piece) > limit:
+                raise TooLarge(f"More than {limit} bytes: upload a longer recording as a Binary first", at=at)
+            writer.write(piece)
+
+        return write
+
+    def _commit(self) -> None:
+        for at, writer in self._writers.items():
+            self.blobs[at] = writer.commit()
+        self._writers = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+        for blob in self.blobs.values():
+            self._bridge.blobs.delete(blob.id)

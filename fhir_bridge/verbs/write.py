@@ -1,0 +1,148 @@
+"""create and update: from a resource as sent to the version that is stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from fhir_bridge import clock
+from fhir_bridge.errors import Duplicate, Invalid, Issue, NotFound, VersionConflict
+from fhir_bridge.fhir.resource.check import checked
+from fhir_bridge.store.audit import AuditRow
+from fhir_bridge.store.filter import Filter
+from fhir_bridge.verbs import binary, encounter, media, tasks
+from fhir_bridge.verbs.case import Case
+from fhir_bridge.verbs.plan import Plan, Taken, commit
+from fhir_bridge.verbs.policy import allowed
+from fhir_bridge.verbs.read import find
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from fhir_bridge.blobs.sealing import Blob
+    from fhir_bridge.fhir.resource.reader import Json
+    from fhir_bridge.smart.grant import Grant
+    from fhir_bridge.store.resources import Row
+    from fhir_bridge.verbs.bridge import Bridge
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a write led to. `is_new` is false when the same was there already, or an update."""
+
+    row: Row
+    is_new: bool
+    hints: tuple[Issue, ...] = ()
+    keeps_audio: bool = True
+
+
+def _simple(case: Case) -> Plan:
+    return Plan((case.version(),))
+
+
+# Types whose writing means more than storing them.
+PLANS: Final[Mapping[str, Callable[[Case], Plan]]] = {
+    "Encounter": encounter.plan,
+    "Media": media.plan,
+    "Binary": binary.plan,
+    "Task": tasks.plan,
+}
+_CHECK_LATER: Final = frozenset({"Media", "Binary"})  # once their audio is replaced
+# What the bridge makes an EHR may amend, never create.
+_MADE_HERE: Final = frozenset({"Observation", "DocumentReference", "Task"})
+
+
+def planned(case: Case) -> Plan:
+    """Check a resource and work out what writing it will change."""
+    if case.type not in _CHECK_LATER:
+        checked(case.json)
+    return PLANS.get(case.type, _simple)(case)
+
+
+def create(bridge: Bridge, grant: Grant, json: Json, *, blobs: Mapping[str, Blob], request: str) -> Written:
+    """Create a resource under a new id, or find the same one again (ruling 3).
+
+    Raises:
+        Duplicate: another resource has the business identifier.
+    """
+    allowed(grant, (str(json["resourceType"]),), "c")
+    case = Case(bridge, grant, {**json, "id": clock.new_id()}, "POST", blobs=blobs)
+    plan = planned(case)
+    try:
+        row = commit(bridge, grant.tenant, plan, [entry(case, request, 201)])[0]
+    except Taken as taken:
+        return Written(existing_of(case, taken), is_new=False, keeps_audio=False)
+    return Written(row, is_new=True, hints=_hints(case))
+
+
+def update(
+    bridge: Bridge, grant: Grant, id_: str, json: Json, *, blobs: Mapping[str, Blob], request: str, expect: int | None
+) -> Written:
+    """Store a new version, or create the resource under the EHR's own id.
+
+    Raises:
+        Invalid: the id in the body is another one than in the URL.
+        VersionConflict: If-Match names another version.
+    """
+    type_ = str(json["resourceType"])
+    if json.get("id") != id_:
+        text = "The id in the body has to be the id in the URL"
+        raise Invalid(text, issues=(Issue("value", text, f"{type_}.id"),))
+    current = current_of(bridge, grant, type_, id_)
+    if current is None and type_ in _MADE_HERE:
+        raise NotFound(f"There is no {type_} with this id")
+    if current is None and expect:
+        raise VersionConflict("If-Match names a version, but there is no such resource")
+    case = Case(bridge, grant, json, "PUT", current=current, blobs=blobs, expect=expect if current else 0)
+    status = 200 if current else 201
+    plan = planned(case)
+    try:
+        rows = commit(bridge, grant.tenant, plan, [entry(case, request, status)])
+    except Taken as taken:
+        raise _duplicate(case) from taken
+    row = rows[0] if rows else current
+    assert row is not None  # noqa: S101 - a plan without rows amends what is there
+    return Written(row, is_new=current is None, hints=_hints(case))
+
+
+def entry(case: Case, request: str, status: int) -> AuditRow:
+    """Return the audit entry of a write."""
+    verb = "create" if status == 201 else "update"  # noqa: PLR2004 - HTTP 201
+    who = case.grant
+    return AuditRow(who.tenant, request, verb, status, client=who.client, user=who.user, type=case.type, id=case.id)
+
+
+def current_of(bridge: Bridge, grant: Grant, type_: str, id_: str) -> Row | None:
+    """Return what will be updated.
+
+    What is there but out of the Grant's reach is refused like content out of its reach:
+    an update that creates would overwrite it.
+    """
+    filter_ = allowed(grant, (type_,), "u")
+    row = find(bridge, filter_, type_, id_)
+    if row is None and find(bridge, Filter(grant.tenant), type_, id_) is not None:
+        raise NotFound(f"There is no {type_} with this id")
+    return None if row is None or row.deleted else row
+
+
+def existing_of(case: Case, taken: Taken) -> Row:
+    """Return the resource that a repeated create meant.
+
+    Raises:
+        Duplicate: it has other content, or the Grant does not reach it.
+    """
+    there = taken.existing
+    row = find(case.bridge, allowed(case.grant, (there.type,), "c"), there.type, there.id)
+    if not taken.same or row is None or row.deleted:
+        raise _duplicate(case)
+    return row
+
+
+def _duplicate(case: Case) -> Duplicate:
+    at = f"{case.type}.identifier"
+    text = f"Another {case.type} has this identifier and other content: update that one, or send another identifier"
+    return Duplicate(text, at=at)
+
+
+def _hints(case: Case) -> tuple[Issue, ...]:
+    return encounter.hints(case) if case.type == "Encounter" else ()
