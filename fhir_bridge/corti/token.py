@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import re
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import requests
-from authlib.oauth2 import OAuth2Error
-from authlib.oauth2.client import OAuth2Client
 
 from fhir_bridge import clock, log, net
-from fhir_bridge.corti.reading import number_of, object_of, text_of
+from fhir_bridge.corti.reading import json_of, number_of, object_of, text_of
 from fhir_bridge.corti.refusals import refusal
 from fhir_bridge.errors import CortiError, CortiLoginFailed, CortiNonsense, CortiTimeout, CortiUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from fhir_bridge.corti.endpoint import Endpoint
 
 _RENEW_AT: Final = 0.6  # of its life
 _NEVER_WITHIN: Final = 60.0  # seconds of its end
 _ASSUMED_LIFE: Final = 300.0
-_IN_THE_FORM: Final = "client_secret_post"  # how the secret travels, as Corti's example sends it
-_THROTTLED: Final = 429
-_BROKEN: Final = 500
+_OK: Final = 200
+_REMEDY: Final = "check client id, client secret, tenant and environment"
 _CODE: Final = re.compile(r"[a-z_]{1,40}")
 
 
@@ -43,11 +39,9 @@ class TokenSource:
     """Gives access tokens to any number of threads; only one asks Keycloak at a time."""
 
     def __init__(self, endpoint: Endpoint, client_id: str, client_secret: str, *, timeout: float = 30.0) -> None:
-        session = net.session(read_seconds=timeout)
-        session.max_redirects = 0  # a secret follows no redirect
-        session.hooks["response"].append(_answered)
         self._url = endpoint.token_url
-        self._keycloak = OAuth2Client(session, client_id, client_secret, _IN_THE_FORM, scope="openid")
+        self._client = {"client_id": client_id, "client_secret": client_secret, "scope": "openid"}
+        self._keycloak = net.session(read_seconds=timeout)
         self._one_at_a_time = threading.Lock()
         self._token: _Token | None = None
 
@@ -91,32 +85,37 @@ class TokenSource:
 
     def _fetch(self, old: _Token | None) -> _Token:
         if old is not None and old.refresh and clock.monotonic() < old.refresh_until - _NEVER_WITHIN:
-            try:
-                return self._ask(lambda: self._keycloak.refresh_token(self._url, refresh_token=old.refresh))
-            except CortiLoginFailed:
-                pass  # the refresh token was revoked; the secret still counts
-        return self._ask(lambda: self._keycloak.fetch_token(self._url, grant_type="client_credentials"))
+            with suppress(CortiLoginFailed):  # a refresh token may be revoked; the secret still counts
+                return self._ask({"grant_type": "refresh_token", "refresh_token": old.refresh})
+        return self._ask({"grant_type": "client_credentials"})
 
-    def _ask(self, grant: Callable[[], object]) -> _Token:
-        asked = clock.monotonic()
-        error: CortiError | None = None
+    def _ask(self, grant: dict[str, str]) -> _Token:
+        asked, status = clock.monotonic(), 0
         try:
-            return _token(grant(), asked)
-        except (OAuth2Error, requests.RequestException, ValueError) as exc:
-            error = _translated(exc)
-            raise error from exc
-        except CortiError as exc:
-            error = exc
-            raise
+            # A secret follows no redirect.
+            response = self._keycloak.post(self._url, data={**grant, **self._client}, allow_redirects=False)
+            status = response.status_code
+        except requests.Timeout as exc:
+            raise CortiTimeout("Corti's login did not answer in time") from exc
+        except requests.RequestException as exc:
+            raise CortiUnavailable("Corti's login cannot be reached") from exc
         finally:
-            status = "ok" if error is None else type(error).__name__
             log.event("corti.token", status=status, ms=round((clock.monotonic() - asked) * 1000))
+        if status != _OK:
+            raise _refused(response)
+        return _token(json_of(response.content), asked)
 
 
-def _answered(response: requests.Response, **_: object) -> None:
-    """Keep an overloaded or broken Keycloak from being read as one that answers."""
-    if response.status_code == _THROTTLED or response.status_code >= _BROKEN:
-        response.raise_for_status()
+def _refused(response: requests.Response) -> CortiError:
+    """Name a refusal by Keycloak's OAuth code; its prose stays there."""
+    error = refusal(response.status_code, response.headers, b"")
+    if isinstance(error, CortiUnavailable):
+        return error
+    with suppress(CortiNonsense):
+        code = text_of(object_of(json_of(response.content)).get("error"))
+        if _CODE.fullmatch(code):
+            return CortiLoginFailed(f"Corti's login refused the client ({code}): {_REMEDY}")
+    return CortiLoginFailed(f"Corti's login answers {response.status_code}: {_REMEDY}")
 
 
 def _token(answer: object, asked: float) -> _Token:
@@ -133,22 +132,3 @@ def _token(answer: object, asked: float) -> _Token:
         refresh=text_of(said.get("refresh_token")) or None,
         refresh_until=asked + refresh_life,
     )
-
-
-def _translated(exc: Exception) -> CortiError:
-    """Name what went wrong at Keycloak; its codes are OAuth's, its prose stays there."""
-    match exc:
-        case OAuth2Error(error=code):
-            named = f" ({code})" if _CODE.fullmatch(str(code)) else ""
-            return CortiLoginFailed(
-                f"Corti's login refused the client{named}: check client id, client secret, tenant and environment"
-            )
-        case requests.HTTPError(response=requests.Response() as answer):
-            error = refusal(answer.status_code, answer.headers, b"")
-            is_lasting = not isinstance(error, CortiUnavailable)
-            return CortiLoginFailed(f"Corti's login answers {answer.status_code}") if is_lasting else error
-        case requests.Timeout():
-            return CortiTimeout("Corti's login did not answer in time")
-        case requests.RequestException():
-            return CortiUnavailable("Corti's login cannot be reached")
-    return CortiNonsense("Corti's login answered with something that is no token")
