@@ -60,7 +60,7 @@ class Http:
         self.seen: list[Seen] = []
         self.logins: list[Seen] = []
         self.token_life = 300
-        self.before_token = lambda: None
+        self.before_token = self.before_reply = lambda: None
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -86,6 +86,7 @@ class Http:
             }
             return _next(self.tokens) or Reply(body=token)
         self.seen.append(seen)
+        self.before_reply()
         return _next(self.replies) or Reply(status=404)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
