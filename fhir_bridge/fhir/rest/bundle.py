@@ -79,7 +79,7 @@ def history(versions: Iterable[Past], *, base: str, links: Mapping[str, str], to
     return _bundle("history", [_past(root, version) for version in versions], total=total, links=links)
 
 
-def responses(
+def transaction_response(
     results: Iterable[Done], *, type_: Literal["transaction-response", "batch-response"] = "transaction-response"
 ) -> str:
     """Join the results of a transaction or batch in the order of its entries."""

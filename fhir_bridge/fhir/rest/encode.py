@@ -154,7 +154,7 @@ def number(value: Decimal) -> str:
 def unit(system: str | None, code: str | None) -> str:
     """Encode the unit that goes before a quantity's number; without a code every unit is meant."""
     if code is None:
-        return "|"
+        return "||"
     return bounded(_escaped(code) if system is None else f"{_escaped(system)}|{_escaped(code)}") + "||"
 
 

@@ -45,6 +45,8 @@ def criterion(param: Param, modifier: str | None, raw: str, base: str | None) ->
         NotSupported: the modifier does not exist for this parameter, or not here.
         BadParameter: the value cannot be read.
     """
+    if modifier == "":
+        raise _unsupported(param, modifier)
     if modifier == "missing" and param.paths:
         return _missing(param, raw)
     alternatives = [part for part in split(raw, ",") if part]
@@ -78,7 +80,7 @@ def plain(part: str) -> str:
 def joined(criteria: list[Criterion]) -> Criterion:
     """Join alternatives, those of one kind and parameter into one node."""
     merged: dict[object, Criterion] = {}
-    for one in criteria:
+    for one in dict.fromkeys(criteria):
         match one, merged.get(_likeness(one)):
             case AnyOf(), AnyOf() as known:
                 merged[_likeness(one)] = AnyOf(known.param, (*known.values, *one.values))

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import wave
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from fhir_bridge.errors import BridgeError
+from fhir_bridge.fhir.resource.check import checked
+from fhir_bridge.fhir.resource.reader import read
+from fhir_bridge.fhir.rest.openapi import document, scopes
+from fhir_bridge.fhir.rest.openapi_parts import ERRORS, EXAMPLES, error_name, schema
+from fhir_bridge.fhir.rest.served import SERVED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def api() -> dict:
+    return document("https://bridge")
+
+
+def routes(api: dict) -> Iterator[tuple[str, str, dict]]:
+    for path, methods in api["paths"].items():
+        for method, route in methods.items():
+            yield path, method, route
+
+
+def test_every_interaction_and_operation_has_its_route(api: dict):
+    expected = {
+        ("/fhir", "post"),
+        ("/oauth/token", "post"),
+        *((path, "get") for path in ("/fhir/metadata", "/fhir/.well-known/smart-configuration", "/metrics")),
+        *((path, "get") for path in ("/health/live", "/health/ready")),
+        ("/fhir/Encounter/$explain", "post"),
+        ("/fhir/Encounter/{id}/$everything", "get"),
+    }
+    methods = {"create": ("", "post"), "read": ("/{id}", "get"), "update": ("/{id}", "put"), "search-type": ("", "get")}
+    for row in SERVED:
+        for interaction in row.interactions:
+            tail, method = methods[interaction]
+            expected.add((f"/fhir/{row.type}{tail}", method))
+        if "search-type" in row.interactions:
+            expected.add((f"/fhir/{row.type}/_search", "post"))
+
+    assert {(path, method) for path, method, _ in routes(api)} == expected
+
+
+def test_every_search_offers_every_parameter_of_its_type(api: dict):
+    for row in SERVED:
+        if "search-type" in row.interactions:
+            offered = {param.get("name") for param in api["paths"][f"/fhir/{row.type}"]["get"]["parameters"]}
+            assert {param.name for param in row.params} | {"_id", "_count", "_revinclude"} <= offered
+
+
+def test_every_reference_within_the_document_leads_somewhere(api: dict):
+    for found in set(re.findall(r'"\$ref": ?"#/([^"]+)"', json.dumps(api))):
+        part = api
+        for step in found.split("/"):
+            part = part[step]
+
+
+def test_every_path_parameter_is_described_and_operation_ids_are_unique(api: dict):
+    ids = [route["operationId"] for _, _, route in routes(api)]
+
+    assert len(ids) == len(set(ids))
+    for path, _, route in routes(api):
+        described = {"$ref": "#/components/parameters/id"} in route.get("parameters", [])
+        assert described is ("{id}" in path), path
+
+
+def test_every_status_an_error_can_have_is_described_with_an_example(api: dict):
+    reached_by_no_declared_route = {405}
+    at_corti_only = {502, 504}
+    statuses = (
+        {error.status for error in every_error(BridgeError) if error.__module__ == "fhir_bridge.errors"}
+        - reached_by_no_declared_route
+        - at_corti_only
+    )
+
+    assert statuses == set(ERRORS)
+    for status in ERRORS:
+        described = api["components"]["responses"][error_name(status)]
+        checked(read(json.dumps(described["content"]["application/fhir+json"]["example"])))
+
+
+def every_error(error: type[BridgeError]) -> Iterator[type[BridgeError]]:
+    yield error
+    for narrower in error.__subclasses__():
+        yield from every_error(narrower)
+
+
+def test_a_route_that_needs_a_token_says_which_scope_and_tells_of_401_and_403(api: dict):
+    known = api["components"]["securitySchemes"]["smart"]["flows"]["clientCredentials"]
+    assert known["tokenUrl"] == "/oauth/token"
+    for path, _, route in routes(api):
+        if route["security"]:
+            (scope,) = route["security"][0]["smart"]
+            assert re.fullmatch(r"system/(\w+|\*)\.[cruds]+", scope)
+            assert {"401", "403"} <= set(route["responses"]), path
+        else:
+            assert "403" not in route["responses"], path
+
+
+def test_scopes_are_those_of_what_is_served():
+    listed = scopes()
+
+    assert "system/Encounter.crus" in listed
+    assert "system/Observation.rus" in listed
+    assert "system/Binary.cru" in listed
+    assert "system/*.cruds" in listed
+
+
+@pytest.mark.parametrize("type_", EXAMPLES)
+def test_every_example_is_valid_and_names_no_person(type_: str):
+    text = json.dumps(EXAMPLES[type_])
+
+    checked(read(text))
+    assert not re.search("Patient|Practitioner|name|birth", text)
+
+
+def test_the_recording_in_the_examples_is_a_readable_wav_file():
+    body = base64.b64decode(EXAMPLES["Media"]["content"]["data"])
+
+    with wave.open(io.BytesIO(body)) as sound:
+        assert (sound.getnchannels(), sound.getframerate(), sound.getnframes()) == (1, 8000, 80)
+
+
+def test_the_example_recording_belongs_to_the_example_visit():
+    assert EXAMPLES["Media"]["encounter"]["identifier"] == EXAMPLES["Encounter"]["identifier"][0]
+
+
+def test_a_schema_tells_types_cardinality_and_closed_codes(api: dict):
+    encounter = api["components"]["schemas"]["Encounter"]
+
+    assert encounter["required"] == ["resourceType", "status", "class"]
+    assert "finished" in encounter["properties"]["status"]["enum"]
+    assert encounter["properties"]["identifier"]["type"] == "array"
+    assert encounter["properties"]["period"]["title"] == "Period"
+    assert api["components"]["schemas"]["Patient"]["properties"]["active"] == {"type": "boolean"}
+    assert api["components"]["schemas"]["Media"]["properties"]["frames"] == {"type": "integer"}
+
+
+def test_what_is_no_resource_has_no_schema():
+    with pytest.raises(LookupError):
+        schema("Recording")
+
+
+def test_the_server_is_where_the_document_came_from(api: dict):
+    assert api["servers"] == [{"url": "https://bridge"}]
+    assert document()["servers"] == [{"url": "/"}]
+    assert api["openapi"].startswith("3.1.")
+
+
+def test_the_document_as_yaml_has_no_anchors_and_is_the_same(api: dict):
+    text = yaml.safe_dump(api, sort_keys=False, allow_unicode=True)
+
+    assert not re.search(r"[&*]id\d{3}", text)
+    assert yaml.safe_load(text) == api

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+
+from fhir_bridge.fhir.resource.shapes import shape
+from fhir_bridge.fhir.rest import served
+from fhir_bridge.fhir.rest.served import BY_TYPE, COMMON, HIGHEST_NUMBER, SERVED, Param
+
+# Stored keys carry these numbers: rows may be added, none may be changed or given to another parameter.
+NUMBERS = """
+* _id 3 _lastUpdated 4 _tag 5 _security 6 _profile 7
+Encounter identifier 100 status 101 class 102 type 103 date 104 patient 105 subject 106 participant 107 length 108
+Patient identifier 200 name 201 family 202 given 203 birthdate 204 gender 205
+Practitioner identifier 300 name 301 family 302 given 303
+Organization identifier 400 name 401
+Media identifier 500 status 501 type 502 patient 503 subject 504 encounter 505 created 506
+Observation code 600 category 601 status 602 date 603 patient 604 subject 605 encounter 606 derived-from 607
+Observation identifier 608
+DocumentReference identifier 700 status 701 type 702 category 703 patient 704 subject 705 date 706 encounter 707
+DocumentReference author 708 period 709 related 710
+Task status 800 code 801 focus 802 subject 803 patient 804 encounter 805 identifier 806 authored-on 807 modified 808
+Provenance target 900 recorded 901 agent 902
+Device identifier 1000 type 1001 device-name 1002
+"""
+
+
+def every_param() -> list[tuple[str, Param]]:
+    return [("*", param) for param in COMMON] + [(row.type, param) for row in SERVED for param in row.params]
+
+
+def test_every_parameter_keeps_the_number_it_was_first_given():
+    words = [line.split() for line in NUMBERS.strip().splitlines()]
+    given = {(line[0], name): int(number) for line in words for name, number in zip(*[iter(line[1:])] * 2, strict=True)}
+
+    assert {(type_, param.name): param.number for type_, param in every_param()} == given
+
+
+def test_no_number_is_used_twice_not_even_by_a_variant_or_a_compartment():
+    numbers = [param.number for _, param in every_param()]
+    numbers += [served.PATIENT_COMPARTMENT, served.ENCOUNTER_COMPARTMENT]
+    variants = [0, served.TEXT, served.OF_TYPE, served.IDENTIFIER]
+
+    assert max(numbers) <= HIGHEST_NUMBER
+    assert max(Counter(number + variant for number in numbers for variant in variants).values()) == 1
+    assert HIGHEST_NUMBER + max(variants) < 2**15
+
+
+def test_every_type_and_every_parameter_of_a_type_is_listed_once():
+    assert len(BY_TYPE) == len(SERVED)
+    for row in SERVED:
+        names = [param.name for param in (*row.params, *COMMON)]
+        assert len(names) == len(set(names)), row.type
+
+
+@pytest.mark.parametrize("row", SERVED, ids=lambda row: row.type)
+def test_every_path_names_elements_that_fhir_has(row: served.Served):
+    paths = [path for param in (*row.params, *COMMON) for path in param.paths] + [*row.patient, *row.encounter]
+    for path in paths:
+        type_ = row.type
+        for step in path.split("."):
+            found = shape(type_)
+            assert found is not None, path
+            assert step in found.elements, path
+            type_ = found.elements[step].type
+
+
+@pytest.mark.parametrize("row", SERVED, ids=lambda row: row.type)
+def test_every_reference_parameter_points_only_where_its_element_may(row: served.Served):
+    for param in row.params:
+        if param.type != "reference":
+            assert param.targets == ()
+            continue
+        type_ = row.type
+        for step in param.paths[0].split("."):
+            element = shape(type_).elements[step]
+            type_ = element.type
+        assert not element.targets or set(param.targets) <= element.targets, (row.type, param.name)
+
+
+def test_what_is_served_can_be_asked_for_by_type_and_interaction():
+    assert served.offers("Encounter", "create")
+    assert not served.offers("Provenance", "create")
+    assert not served.offers("Claim", "read")
+    assert served.served("Claim") is None
+    assert served.served("Media") is BY_TYPE["Media"]
+
+
+def test_a_type_without_search_has_no_parameters_at_all():
+    assert BY_TYPE["Binary"].param("_id") is None
+
+
+def test_a_reference_to_anything_means_every_served_type():
+    target = BY_TYPE["Provenance"].param("target")
+
+    assert target is not None
+    assert served.targets_of(target) == tuple(BY_TYPE)
+
+
+def test_local_names_are_in_the_namespace_of_the_bridge():
+    for row in SERVED:
+        for operation in row.operations:
+            assert re.match(r"http://hl7\.org/fhir/|urn:x-fhir-bridge:", operation.definition)
