@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import OperationalError
 
 from fhir_bridge.store import tables
 from fhir_bridge.store.engine import engine_of, translated, unavailable, url_of
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from fhir_bridge.settings import Settings
 
 T = TypeVar("T")
+CROSSED: Final = ("40P01", "40001")  # SQLSTATE of a deadlock, and of a serialization failure
 _left_behind: Final[list[_Doors]] = []  # of a parent process: never closed, never collected here
 
 
@@ -41,7 +43,8 @@ class Store:
         """Run `fn` in a transaction and return what it returned, once that is committed to disk.
 
         `fn` gets a Connection and brings ready values: no I/O, parsing, mapping or nested
-        write. What it raises undoes what it did and is raised here.
+        write. What it raises undoes what it did and is raised here. It may run twice, when
+        PostgreSQL broke a deadlock by undoing it: it leaves traces in the database only.
 
         Raises:
             StoreUnavailable: the database did not take it; nothing was kept.
@@ -123,7 +126,16 @@ class _Postgres:
         self._reading = self._writing.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     def write(self, fn: Callable[[Connection], T]) -> T:
-        with translated(), self._writing.begin() as connection:
+        with translated():
+            try:
+                return self._committed(fn)
+            except OperationalError as exc:
+                if getattr(exc.orig, "sqlstate", None) not in CROSSED:
+                    raise
+                return self._committed(fn)  # it was undone so that the other could go on, which it has by now
+
+    def _committed(self, fn: Callable[[Connection], T]) -> T:
+        with self._writing.begin() as connection:
             return fn(connection)
 
     def read(self, fn: Callable[[Connection], T]) -> T:

@@ -87,11 +87,11 @@ class SqliteWriter:
     def _commit(self, group: list[_Request[object]]) -> None:
         """Run a group in one transaction and answer each caller after COMMIT, or fail them all."""
         try:
-            with translated(), self._engine.connect() as connection:
+            with self._engine.connect() as connection:
                 outcomes = _outcomes(connection, group)
-        except BaseException as error:  # noqa: BLE001 - carried to every caller: none may wait for ever
+        except BaseException as error:  # noqa: BLE001 - told to every caller: none may wait for ever
             for request in group:
-                request.answer.set_exception(error)
+                request.answer.set_exception(_lost(error))
             return
         for request, outcome in zip(group, outcomes, strict=True):
             outcome.into(request.answer)
@@ -147,5 +147,10 @@ def _outcome(connection: Connection, fn: Closure[object]) -> _Outcome:
 
 def _still_there(connection: Connection, cause: BaseException | None) -> None:
     if not in_transaction(connection):
-        lost: StoreUnavailable = unavailable()
-        raise lost from cause
+        raise _lost(cause)
+
+
+def _lost(cause: BaseException | None) -> StoreUnavailable:
+    lost = unavailable()
+    lost.__cause__ = cause
+    return lost

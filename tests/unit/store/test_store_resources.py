@@ -7,33 +7,9 @@ import json
 import pytest
 
 from fhir_bridge.errors import Forbidden, VersionConflict
-from fhir_bridge.store import Filter, NewVersion, Store, resources
+from fhir_bridge.store import Filter, oauth, resources
 from fhir_bridge.store.filter import Chain, Keys, OfType, Seq
-
-TENANT = "default"
-MINE = Filter(TENANT)
-
-
-def new(id_: str = "e1", *, type_: str = "Encounter", keys=(), **changes) -> NewVersion:
-    """A small resource whose keys are given as (param, value) or (param, value, high)."""
-    all_keys = tuple((*key, None)[:3] for key in keys)
-    before, after = f'{{"resourceType":"{type_}","id":"{id_}","meta":{{', '},"status":"planned"}'
-    return NewVersion(
-        **{
-            "type": type_,
-            "id": id_,
-            "before": before,
-            "after": after,
-            "keys": all_keys,
-            "method": "POST",
-            "author": "ehr",
-        }
-        | changes
-    )
-
-
-def put(store: Store, *versions: NewVersion, tenant: str = TENANT, expect: int | None = None):
-    return store.write(lambda conn: resources.put(conn, tenant, versions, expect=expect))
+from store_making import MINE, TENANT, new, put
 
 
 def ids(page: resources.Page) -> list[str]:
@@ -248,8 +224,6 @@ def test_times_become_commit_numbers(store):
 
 
 def test_a_tenant_sees_nothing_of_another(store):
-    from fhir_bridge.store import oauth
-
     store.write(lambda conn: oauth.add_tenant(conn, oauth.Tenant("other", "-")))
     put(store, new(keys=[(1, "x"), (2, "Patient/p")]), new("p", type_="Patient", keys=[(3, "y")]))
     put(store, new(keys=[(2, "Patient/p")]), tenant="other")
