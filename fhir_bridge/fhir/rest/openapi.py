@@ -118,6 +118,7 @@ def _schemas(rows: tuple[Served, ...]) -> Json:
 def _paths(rows: tuple[Served, ...]) -> Json:
     paths: dict[str, dict[str, JsonValue]] = {
         "/fhir": {"post": _transaction()},
+        "/fhir/_page/{id}": {"get": _page()},
         "/oauth/token": {"post": token_route()},
         **{path: {"get": route} for path, route in plain_routes().items()},
     }
@@ -177,10 +178,15 @@ def _create(row: Served) -> _Routes:
 
 def _read(row: Served) -> _Routes:
     unchanged: Json = {"description": "Unchanged since the version in If-None-Match", "headers": HEADERS}
+    success = {200: _answer("Found", row.type), 304: unchanged}
+    errors: tuple[int, ...] = (*_ALWAYS, 404, 410)
+    if row.type == "Binary":  # raw content is read by ranges too
+        success = {200: success[200], 206: _answer("The range that was asked for", row.type), 304: unchanged}
+        errors = (*errors, 416)
     route: Json = {
         **_route(row, "read", "r", f"Read the current {row.type}"),
         "parameters": _parameters("id"),
-        "responses": _responses({200: _answer("Found", row.type), 304: unchanged}, (*_ALWAYS, 404, 410)),
+        "responses": _responses(success, errors),
     }
     return [(f"/fhir/{row.type}/{{id}}", "get", route)]
 
@@ -248,6 +254,18 @@ def _transaction() -> Json:
         "security": [{"smart": ["system/*.cruds"]}, {"bearer": []}],
         "requestBody": {"required": True, "content": _fhir("Bundle")},
         "responses": _responses({200: done}, (*_STORED, 404, 410, 412)),
+    }
+
+
+def _page() -> Json:
+    found: Json = {"description": "A searchset Bundle", "content": content(FHIR_JSON, reference("Bundle"))}
+    return {
+        "operationId": "page",
+        "tags": ["System"],
+        "summary": "A further page of a search, as its link names it",
+        "security": [{"smart": ["system/*.cruds"]}, {"bearer": []}],
+        "parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}],
+        "responses": _responses({200: found}, (*_ALWAYS, 404, 410)),
     }
 
 

@@ -47,6 +47,7 @@ ERRORS: Final[dict[int, tuple[str, Issue]]] = {
         "A body in a format that is not read here",
         Issue("not-supported", "Send the body as application/fhir+json"),
     ),
+    416: ("No such range of bytes", Issue("value", "The content ends before this range begins")),
     422: (
         "Valid FHIR that a rule of the bridge refuses",
         Issue("not-found", "The Encounter of this Media is not known here", "Media.encounter"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from fhir_bridge.fhir.rest.openapi_parts import FHIR_JSON, content, error_name, reference
 
@@ -56,7 +56,8 @@ def plain_routes() -> dict[str, Json]:
     ready = _open("ready", "Operators", "Whether the bridge can accept work", content("application/json", anything))
     not_ready: Json = {"description": "Database or disk is missing", "content": content("application/json", anything)}
     return {
-        "/fhir/metadata": _with_406(_open("metadata", "System", "What this server can do", metadata)),
+        "/fhir/metadata": _stated(_open("metadata", "System", "What this server can do", metadata)),
+        "/oauth/jwks": _open("jwks", "OAuth", "The keys that sign tokens", content("application/json", anything)),
         "/fhir/.well-known/smart-configuration": _open(
             "smartConfiguration", "OAuth", "How to get a token", content("application/json", anything)
         ),
@@ -78,13 +79,13 @@ def _open(name: str, tag: str, summary: str, body: Json) -> Json:
     }
 
 
-def _with_406(route: Json) -> Json:
-    return {**route, "responses": {**_success(route), "406": _failure(406)}}
+def _stated(route: Json) -> Json:
+    unchanged: Json = {"description": "Unchanged since the ETag in If-None-Match"}
+    return {**route, "responses": {**_success(route), "304": unchanged, "406": _failure(406)}}
 
 
 def _success(route: Json) -> Json:
-    responses = route["responses"]
-    return responses if isinstance(responses, dict) else {}
+    return cast("Json", route["responses"])
 
 
 def _failures() -> Json:
