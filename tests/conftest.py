@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from fhir_bridge import clock, store
+from fhir_bridge import store
 from fhir_bridge.settings import Settings
 from fhir_bridge.store.engine import FILE
 

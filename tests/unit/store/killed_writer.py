@@ -6,9 +6,10 @@ import sys
 import threading
 from pathlib import Path
 
+from store_making import new, put
+
 from fhir_bridge.settings import Settings
 from fhir_bridge.store import Store
-from store_making import new, put
 
 
 def main(folder: str, name: str) -> None:

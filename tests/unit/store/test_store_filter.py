@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from store_making import MINE, TENANT, new, put
 
 from fhir_bridge import clock
 from fhir_bridge.store import Filter, oauth, resources
@@ -28,7 +29,6 @@ from fhir_bridge.store.filter import (
     key_text,
     successor,
 )
-from store_making import MINE, TENANT, new, put
 
 TYPES = ("Encounter", "Patient")
 TOKEN, REFERENCE, TEXT, DATE = 1, 2, 3, 4

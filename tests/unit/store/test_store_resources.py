@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from store_making import MINE, TENANT, new, put
 
 from fhir_bridge.errors import Forbidden, VersionConflict
 from fhir_bridge.store import Filter, oauth, resources
 from fhir_bridge.store.filter import Chain, Keys, OfType, Seq
-from store_making import MINE, TENANT, new, put
 
 
 def ids(page: resources.Page) -> list[str]:

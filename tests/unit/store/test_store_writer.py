@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select, text
+from store_making import MINE, TENANT, new, put
 
 from fhir_bridge.errors import StoreUnavailable
 from fhir_bridge.settings import Settings
 from fhir_bridge.store import Store, engine, resources, tables, verify, writer
-from store_making import MINE, TENANT, new, put
 
 HERE = Path(__file__).parent
 
@@ -206,7 +206,7 @@ def test_a_closures_error_is_nothing_to_the_others_of_its_group(sqlite):
         raise LookupError
 
     def doubled(conn):
-        row = dict(tenant=TENANT, kind="k", val="v", digest="d", type="Encounter", id="a")
+        row = {"tenant": TENANT, "kind": "k", "val": "v", "digest": "d", "type": "Encounter", "id": "a"}
         conn.execute(insert(tables.once), [row, row])
 
     before = lambda conn: resources.put(conn, TENANT, (new("before"),))  # noqa: E731
@@ -428,7 +428,7 @@ def test_what_a_killed_process_had_acknowledged_is_there(sqlite_settings, second
     command = [sys.executable, str(HERE / "killed_writer.py"), str(sqlite_settings.data_dir)]
     acknowledged: set[str] = set()
     for name in ("one", "two"):
-        process = subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own script
         first = process.stdout.readline()
         time.sleep(seconds)
         process.send_signal(signal.SIGKILL)
