@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 from typing import TYPE_CHECKING, Final
 
 from flask import Blueprint, Response, g, request, send_file
@@ -11,8 +12,10 @@ from fhir_bridge.api import fhir, respond
 from fhir_bridge.api.guard import bridge, grant
 from fhir_bridge.api.negotiate import is_fhir_body, require_plain_encoding, wants_raw
 from fhir_bridge.errors import UnsupportedMediaType
+from fhir_bridge.fhir.resource.writer import write
 from fhir_bridge.verbs.binary import content_type_of, opened, raw_json
 from fhir_bridge.verbs.intake import Intake
+from fhir_bridge.verbs.transcript import is_rendered, rendered
 from fhir_bridge.verbs.write import create as create_row
 from fhir_bridge.verbs.write import update as update_row
 
@@ -61,6 +64,8 @@ def update(id_: str) -> Response:
 @routes.get("/<id_>")
 def read(id_: str) -> Response:
     """Read the bytes, or FHIR's form when FHIR is asked for."""
+    if is_rendered(id_):
+        return _rendered(id_)
     row, content, file = opened(bridge(), grant(), id_)
     stored = content_type_of(row)
     if not wants_raw(stored):
@@ -71,6 +76,15 @@ def read(id_: str) -> Response:
     answer.headers["Content-Disposition"] = disposition
     answer.headers["Content-Length"] = answer.headers.get("Content-Length", str(content.size))
     return answer
+
+
+def _rendered(id_: str) -> Response:
+    """What was heard so far, as a transcript that is still growing names it."""
+    row, stored, content = rendered(bridge(), grant(), id_)
+    if wants_raw(stored.partition(";")[0]):
+        return Response(content, headers=respond.versioned(row), content_type=stored)
+    json: Json = {"resourceType": "Binary", "id": id_, "contentType": stored}
+    return respond.body(_as_json(write(json), io.BytesIO(content)), headers=respond.versioned(row))
 
 
 def _raw(intake: Intake) -> Json:

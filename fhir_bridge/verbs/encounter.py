@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fhir_bridge.fhir.resource.models import Encounter, model_of
 from fhir_bridge.mapping.encounter import corti_identifier, interaction_from_encounter, takes_recordings
+from fhir_bridge.mapping.origin import subject_of
 from fhir_bridge.store import jobs
 from fhir_bridge.store.versions import Once
 from fhir_bridge.verbs.case import digest_of
@@ -33,7 +34,7 @@ def plan(case: Case) -> Plan:
         return Plan((version,), once=_once(case), released=_released(case), again=(known.id,))
     if not takes_recordings(model):
         return Plan((version,), once=_once(case), released=_released(case))
-    task, job = new_job(case, encounter=case.id, subject=case.json.get("subject"))
+    task, job = new_job(case, encounter=case.id, subject=subject_of(model))
     return Plan((version, task), once=_once(case), released=_released(case), jobs=(job,))
 
 

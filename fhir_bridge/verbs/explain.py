@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fhir_bridge.fhir.resource.check import checked
 from fhir_bridge.fhir.resource.models import Encounter, Patient, Practitioner, model_of
 from fhir_bridge.mapping.explain import explanation_of_encounter
+from fhir_bridge.mapping.people import responsible
 from fhir_bridge.verbs.case import Case
 from fhir_bridge.verbs.policy import allowed
 
@@ -29,8 +30,8 @@ def explain(bridge: Bridge, grant: Grant, json: Json) -> Json:
     assert isinstance(model, Encounter)  # noqa: S101 - checked says so
     case = Case(bridge, grant, sent, "POST")
     patient = _named(case, "Patient", model.subject.reference if model.subject else None)
-    individuals = [each.individual.reference for each in model.participant or () if each.individual]
-    practitioner = next(filter(None, (_named(case, "Practitioner", each) for each in individuals)), None)
+    doctor = responsible(model)
+    practitioner = _named(case, "Practitioner", doctor.reference if doctor else None)
     return explanation_of_encounter(
         model,
         patient if isinstance(patient, Patient) else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from fhir_bridge import clock
 from fhir_bridge.errors import BusinessRule
@@ -19,13 +19,13 @@ from fhir_bridge.verbs.read import find
 from fhir_bridge.verbs.record import new_version
 
 if TYPE_CHECKING:
-    from fhir_bridge.fhir.resource.reader import Json, JsonValue
+    from fhir_bridge.fhir.resource.reader import Json
     from fhir_bridge.store.versions import NewVersion
     from fhir_bridge.verbs.case import Case
 
 
 def new_job(
-    case: Case, *, encounter: str, subject: JsonValue = None, media: str | None = None
+    case: Case, *, encounter: str, subject: Json | None = None, media: str | None = None
 ) -> tuple[NewVersion, NewJob]:
     """Return a job to be, and the first version of the Task that shows it."""
     now = clock.instant()
@@ -36,7 +36,7 @@ def new_job(
         authored=now,
         modified=now,
         media=media,
-        subject=cast("Json | None", subject),
+        subject=subject,
     )
     job = NewJob("media" if media else "interaction", case.grant.tenant, encounter, view.task, media)
     return new_version(task_from_job(view), base=case.bridge.base), job
