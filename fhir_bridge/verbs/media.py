@@ -9,6 +9,7 @@ from fhir_bridge.errors import BusinessRule, UnresolvedReference
 from fhir_bridge.fhir.resource.check import checked
 from fhir_bridge.fhir.resource.models import Encounter, Media, Model, model_of
 from fhir_bridge.fhir.resource.reader import read
+from fhir_bridge.fhir.resource.tree import only
 from fhir_bridge.fhir.rest import encode
 from fhir_bridge.fhir.rest.served import BY_TYPE
 from fhir_bridge.mapping.accepted import accepted_media
@@ -66,19 +67,13 @@ def _amended(case: Case) -> Plan:
     """An EHR may amend what it said about a recording; audio, its type and status stay (ruling 7)."""
     assert case.current is not None  # noqa: S101 - the caller asked
     before = read(case.current.body)
-    sent, kept = case.json.get("content"), before["content"]
-    if (
-        AUDIO in case.blobs
-        or not isinstance(sent, dict)
-        or not isinstance(kept, dict)
-        or sent.get("url") != kept["url"]
-    ):
+    sent, kept = only(case.json, "content"), only(before, "content")
+    if DATA in case.blobs or sent.get("url") != kept["url"]:
         raise BusinessRule("The recording of a Media does not change: send it as a new Media", at="Media.content")
     if case.json.get("encounter") != before.get("encounter"):
         raise BusinessRule("A recording stays with its Encounter: send it as a new Media", at=AT)
     owned = {name: kept[name] for name in ("contentType", "url", "size", "hash")}
-    amended = checked({**case.json, "status": before["status"], "content": {**sent, **owned}})
-    return Plan((case.version(amended),))
+    return Plan((case.version(checked({**case.json, "status": before["status"], "content": {**sent, **owned}})),))
 
 
 def _accepted(case: Case, recording: Recording) -> Json:
