@@ -23,7 +23,7 @@ from fhir_bridge.verbs.case import digest_of
 from fhir_bridge.verbs.plan import OnceKey, Plan
 from fhir_bridge.verbs.policy import allowed
 from fhir_bridge.verbs.record import new_version
-from fhir_bridge.verbs.recording import recording_of
+from fhir_bridge.verbs.recording import DATA, recording_of
 from fhir_bridge.verbs.tasks import new_job
 
 if TYPE_CHECKING:
