@@ -22,6 +22,8 @@ Order = Literal["little", "big"]
 _BOXES: Final = 10_000  # chunks or boxes looked at before a file is taken as it says
 _PLACEHOLDER: Final = 0x7FFF_0000  # recorders that cannot seek back write a length from here up, or none
 _CHUNK_HEAD: Final = 8
+_EXTENSIBLE: Final = 0xFFFE  # WAVEFORMATEXTENSIBLE, whose channel mask stands at byte 20
+_MASK: Final = 20
 _LONGEST: Final = 0xFFFF_FFFE
 _OGG_PAGE: Final = 65_307  # the longest page (RFC 3533 section 6)
 _OGG_LAST: Final = 4
@@ -94,32 +96,48 @@ def _sniffed(file: BinaryIO) -> Sniffed:
 
 
 def _chunks(file: BinaryIO, sniffed: Sniffed, wanted: bytes, order: Order) -> Layout:
-    """Find the audio chunk of an IFF file and correct the length it claims."""
+    """Find the audio chunk of an IFF file and correct the length it claims.
+
+    What channels are for is blotted out: speakers sit on channels here, not loudspeakers,
+    and PyAV 18.1 frees a layout of its own making twice (an 8-channel AIFF ended the process).
+    """
+    fixes: dict[int, bytes] = {}
+    truncated = False
+    for name, start, claimed in _walk(file, order):
+        if name == b"CHAN":
+            fixes[start - _CHUNK_HEAD] = b"skip"
+        elif name == b"fmt " and claimed >= _MASK + 4 and int.from_bytes(_read(file, start, 2), order) == _EXTENSIBLE:
+            fixes[start + _MASK] = bytes(4)
+        elif name == wanted and (length := _true_length(file, start, claimed, order)) is not None:
+            fixes[start - 4] = length.to_bytes(4, order)
+            truncated = length < claimed < _PLACEHOLDER
+            break
+    return Layout(sniffed, fixes, truncated)
+
+
+def _walk(file: BinaryIO, order: Order) -> Iterator[tuple[bytes, int, int]]:
+    """Give name, start and claimed length of each chunk."""
     at = 12
     for _ in range(_BOXES):
         head = _read(file, at, _CHUNK_HEAD)
         if len(head) < _CHUNK_HEAD:
-            break
+            return
         claimed = int.from_bytes(head[4:], order)
-        if head[:4] == wanted:
-            return _measured(file, sniffed, at + _CHUNK_HEAD, order)
+        yield head[:4], at + _CHUNK_HEAD, claimed
         at += _CHUNK_HEAD + claimed + claimed % 2
-    return Layout(sniffed)
 
 
-def _measured(file: BinaryIO, sniffed: Sniffed, start: int, order: Order) -> Layout:
-    """Hold the claim in front of `start` against the file.
+def _true_length(file: BinaryIO, start: int, claimed: int, order: Order) -> int | None:
+    """Give the length of the audio when the claim does not hold.
 
     A length that ends in the middle of the audio is one a recorder never finished
     writing; it is told from a true one by what follows: the end, or another chunk.
     """
     size = _size(file)
-    claimed, rest = int.from_bytes(_read(file, start - 4, 4), order), size - start
-    placeholder = claimed == 0 or claimed >= _PLACEHOLDER
-    if rest == claimed or (not placeholder and claimed < rest and _chunk_follows(file, start + claimed, size, order)):
-        return Layout(sniffed)
-    truth = min(rest, _LONGEST).to_bytes(4, order)
-    return Layout(sniffed, {start - 4: truth}, truncated=claimed > rest and not placeholder)
+    rest = size - start
+    if claimed == rest or (0 < claimed < rest and _chunk_follows(file, start + claimed, size, order)):
+        return None
+    return min(rest, _LONGEST)
 
 
 def _chunk_follows(file: BinaryIO, at: int, size: int, order: Order) -> bool:

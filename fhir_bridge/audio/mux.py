@@ -55,6 +55,8 @@ def remuxed(source: Source, target: Target, start: float) -> Iterator[Piece]:
     with _writing(target) as (sink, out):
         stream = out.add_stream_from_template(source.stream)
         moved = BitStreamFilterContext(target.filter, source.stream, stream)
+        out.start_encoding()
+        sink.hold()
         rebased = _Rebased()
         for packet, seconds in source.timed():
             if not packet.size or seconds + float((packet.duration or 0) * packet.time_base) <= start:
@@ -76,6 +78,7 @@ def encoded(blocks: Iterable[bytes], shape: Shape, target: Target) -> Iterator[P
         if opus:
             _set_up_opus(stream, shape.channels)
         out.start_encoding()
+        sink.hold()
         fitted = AudioResampler(stream.format, _LAYOUTS[shape.channels], rate, stream.frame_size or rate // 10)
         for pcm in blocks:
             for frame in fitted.resample(_frame(pcm, shape, heard)):
@@ -103,18 +106,30 @@ class _Rebased:
 
 
 class _Sink:
-    """What a muxer wrote since the last look; it cannot seek back, so neither can the muxer."""
+    """What a muxer wrote since the last look; it cannot seek back, so neither can the muxer.
+
+    The header is held back until audio follows: a first message must hold it and not be
+    too small (corti-api 3.5).
+    """
 
     def __init__(self) -> None:
         self._written = bytearray()
+        self._header = 0
+
+    def hold(self) -> None:
+        """Take what was written so far for the header."""
+        self._header = len(self._written)
 
     def write(self, piece: bytes) -> int:
         self._written += piece
         return len(piece)
 
     def drained(self) -> bytes:
+        if len(self._written) <= self._header:
+            return b""
         written = bytes(self._written)
         self._written.clear()
+        self._header = 0
         return written
 
 

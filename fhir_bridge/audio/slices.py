@@ -175,7 +175,7 @@ def _cut(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
 
 def _encoded(file: BinaryIO, sound: Sound, target: Target, start: float) -> Iterator[Piece]:
     shape = pcm_shape(sound)
-    blocks = _cut(_samples(file, sound, start), shape.rate // 10 * shape.channels * _SAMPLE)
+    blocks = _cut(_samples(file, sound, start), shape.rate // 20 * shape.channels * _SAMPLE)
     for piece in encoded(blocks, shape, target):
         yield Piece(piece.payload, start + piece.end)
 
@@ -199,15 +199,15 @@ def _whole(file: BinaryIO, sound: Sound, seconds: float) -> Iterator[Piece]:
 
 def _growing(knots: Iterable[tuple[int, float]], size: int, seconds: float) -> Iterator[tuple[int, float]]:
     """Keep the knots that go on in the file, from its first byte, which is the header's, to its last."""
-    place, time = 0, 0.0
-    started = False
+    place, time = -1, 0.0
     yield 0, 0.0
     for byte, at in knots:
         time = max(time, min(at, seconds))
-        if started and place < byte < size:
+        if place < 0:
+            place = byte  # what is before the first packet goes with it
+        elif place < byte < size:
             place = byte
             yield place, time
-        started = True
     yield size, seconds
 
 
