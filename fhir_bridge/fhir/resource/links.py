@@ -73,8 +73,8 @@ def contained_faults(resource: Json) -> Iterator[Fault]:
         yield "invariant", "dom-4: a contained resource has no meta.versionId or meta.lastUpdated"
     if any("security" in only(one, "meta") for one in inner):
         yield "invariant", "dom-5: a contained resource has no meta.security"
-    named = set(_fragments(resource)) if inner else set()
-    if not all(_is_used(one, named) for one in inner):
+    named = set(fragments(resource)) if inner else set()
+    if not all(is_used(one, named) for one in inner):
         yield "invariant", "dom-3: each contained resource is referred to from the resource, or refers to it"
 
 
@@ -97,16 +97,17 @@ def _type_of(link: str, beside: Neighbours) -> str | None:
     return match["type"] if match and resource_shape(match["type"]) else None
 
 
-def _is_used(inner: Json, named: set[str]) -> bool:
+def is_used(inner: Json, named: set[str]) -> bool:
+    """Tell whether a contained resource is among the `named` fragments, or refers to its container."""
     own = text(inner, "id")
-    return (own is not None and f"#{own}" in named) or "#" in _fragments(inner)
+    return (own is not None and f"#{own}" in named) or "#" in fragments(inner)
 
 
-def _fragments(value: JsonValue) -> Iterator[str]:
-    """Yield every string that can be a link to something contained."""
+def fragments(value: JsonValue) -> Iterator[str]:
+    """Yield every string in `value` that can be a link to something contained."""
     if isinstance(value, str):
         if value.startswith("#"):
             yield value
     elif isinstance(value, (dict, list)):
         for inner in value.values() if isinstance(value, dict) else value:
-            yield from _fragments(inner)
+            yield from fragments(inner)

@@ -11,6 +11,7 @@ import base64
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from fhir.resources.R4B import get_fhir_model_class
 from fhir.resources.R4B.annotation import Annotation
@@ -178,10 +179,14 @@ def _plain(value: object) -> JsonValue:
         return json_of(value)
     if isinstance(value, list):
         return [_plain(item) for item in value]
-    if isinstance(value, Decimal):
-        return Number(value)
+    return Number(value) if isinstance(value, Decimal) else _text(value)
+
+
+def _text(value: object) -> str:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
+    if isinstance(value, UUID):
+        return value.urn
     return _moment(value) if isinstance(value, (datetime, date, time)) else str(value)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
+from fhir_bridge.fhir.resource.links import fragments, is_used
 from fhir_bridge.fhir.resource.shapes import datatype, resource_shape
 from fhir_bridge.fhir.resource.tree import each, only
 
@@ -55,7 +56,12 @@ def is_subset(json: Json) -> bool:
 
 def _part(json: Json, keep: Callable[[Element], bool], *, deep: bool) -> Json:
     kind = resource_shape(json.get("resourceType"))
-    return json if kind is None else _members(json, kind, keep, deep=deep)
+    if kind is None:
+        return json
+    part = _members(json, kind, keep, deep=deep)
+    named = set(fragments(part))
+    contained: list[JsonValue] = [inner for inner in each(json, "contained") if is_used(inner, named)]
+    return part | {"contained": contained} if contained else part
 
 
 def _members(json: Json, kind: Shape, keep: Callable[[Element], bool], *, deep: bool) -> Json:
@@ -84,4 +90,4 @@ def _tagged(part: Json) -> Json:
     if is_subset(part):
         return part
     meta = only(part, "meta")
-    return part | {"meta": meta | {"tag": [*each(meta, "tag"), SUBSETTED]}}
+    return part | {"meta": meta | {"tag": [*each(meta, "tag"), {**SUBSETTED}]}}

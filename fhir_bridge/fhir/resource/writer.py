@@ -18,15 +18,14 @@ def write(json: Json) -> str:
     """Return `json` as compact text; encoded as UTF-8 it is what is stored and sent.
 
     Python's C encoder cannot write a Decimal as a number, so each is first written as a
-    NUL, which no FHIR string holds, and put in afterwards: a hundred times faster than
-    an encoder in Python.
+    NUL, which no FHIR string holds, and put in afterwards.
     """
     numbers: list[str] = []
 
     def place(value: object) -> str:
         if not isinstance(value, Decimal):
             raise TypeError(f"{type(value).__name__} is not JSON")
-        numbers.append(str(Number(value)))
+        numbers.append(str(value if isinstance(value, Number) else Number(value)))
         return "\0"
 
     text = _json.dumps(json, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=place)
