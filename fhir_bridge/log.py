@@ -27,6 +27,7 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
         "job.finished": "job epoch state",
         "job.failed": "job epoch error",
         "job.fenced": "job epoch",
+        "job.fault": "job epoch error at",
         "job.taken_over": "job epoch",
         "corti.request": "method route status ms attempt",
         "corti.token": "status ms",
@@ -36,6 +37,7 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
         "service.stopped": "part",
         "service.child_died": "part status",
         "sweep.done": "taken_over cancelled deleted",
+        "sweep.failed": "error",
         "blob.collected": "count",
         "oauth.token": "client status error",
     }.items()

@@ -136,17 +136,21 @@ def again(conn: Connection, id_: str) -> Job:
 
 
 def cancel(conn: Connection, id_: str) -> Job:
-    """Ask a job to stop. Its worker ends it at its next step; one nobody holds is given to a worker for that.
+    """Ask a job to stop: at once when no worker holds it, else at its worker's next step.
 
-    So Task and Media are brought to their last status in one place, whoever asked and whenever.
+    Whoever cancels brings Task and Media along when no worker holds the job; else the worker does.
     """
     found = _one(conn, job.c.id == id_, lock=True)
-    if found.state in TERMINAL or found.cancel:
+    if found.state in TERMINAL:
         return found
-    conn.execute(update(job).where(job.c.id == id_).values(cancel=True))
     if found.owner is not None:
+        conn.execute(update(job).where(job.c.id == id_).values(cancel=True))
         return _one(conn, job.c.id == id_)
-    return _dispatch(conn, found, state=found.state if found.state in DISPATCHED else State.QUEUED)
+    _step(found.state, State.CANCELLED)
+    values = {"state": State.CANCELLED, "cancel": True, "epoch": found.epoch + 1, "lease_ms": None}
+    conn.execute(update(job).where(job.c.id == id_).values(values))
+    queue_next(conn, found.tenant, found.encounter)
+    return _one(conn, job.c.id == id_)
 
 
 # --- the worker's side ------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -12,7 +12,7 @@ from fhir_bridge.errors import BridgeError, Fenced, StoreUnavailable
 from fhir_bridge.store import jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from fhir_bridge.store import Store
     from fhir_bridge.store.jobs import Claim
@@ -39,6 +39,25 @@ class Hold:
     lost: bool = False
     cancel: bool = False
     renewed: float = field(default_factory=clock.monotonic)
+    _interrupt: Callable[[BridgeError], None] | None = None
+
+    @contextmanager
+    def interrupting(self, interrupt: Callable[[BridgeError], None]) -> Iterator[None]:
+        """Have `interrupt` called from another thread once `check` would raise, for a wait it cannot look into."""
+        self._interrupt = interrupt
+        try:
+            yield
+        finally:
+            self._interrupt = None
+
+    def tell(self) -> None:
+        """Interrupt the run if something speaks against it."""
+        interrupt = self._interrupt
+        try:
+            self.check()
+        except BridgeError as sign:
+            if interrupt is not None:
+                interrupt(sign)
 
     def check(self) -> None:
         """Go on only when nothing speaks against it.
@@ -88,9 +107,9 @@ class Leases:
             self._thread.join()
 
     @contextmanager
-    def holding(self, claim: Claim) -> Iterator[Hold]:
-        """Keep `claim` alive for the length of a `with` block."""
-        hold = Hold(claim, self)
+    def holding(self, claim: Claim, *, cancel: bool = False) -> Iterator[Hold]:
+        """Keep `claim` alive for the length of a `with` block; `cancel` as the job's row has it."""
+        hold = Hold(claim, self, cancel=cancel)
         with self._lock:
             self._holds[claim] = hold
         try:
@@ -112,9 +131,19 @@ class Leases:
             hold.cancel = held.get(claim, False)
             hold.renewed = at
 
+    def stop(self) -> None:
+        """Ask every run to come back (reliability.md, rule 11)."""
+        self.stopping.set()
+        self._tell()
+
+    def _tell(self) -> None:
+        with self._lock:
+            holds = list(self._holds.values())
+        for hold in holds:
+            hold.tell()
+
     def _renew_for_ever(self) -> None:
         while not self._done.wait(self.seconds * RENEW_AT):
-            try:
+            with suppress(StoreUnavailable):  # each hold sees by itself when this lasts too long
                 self.renew()
-            except StoreUnavailable:
-                continue  # each hold sees by itself when this lasts too long
+            self._tell()

@@ -15,7 +15,7 @@ from fhir_bridge.store.results import SegmentRow
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from fhir_bridge.corti.messages import Fact, Segment
+    from fhir_bridge.corti.messages import Segment
 
 GUARD_MS: Final = 2_000
 _NOT_SAID: Final = re.compile(r"[^\w%+/.-]+|[.-](?!\w)")
@@ -65,7 +65,8 @@ def kept(rows: Iterable[SegmentRow], session: Session) -> tuple[SegmentRow, ...]
 
 def unheard(rows: Iterable[SegmentRow], before: Sequence[SegmentRow], session: Session) -> tuple[SegmentRow, ...]:
     """Drop what an earlier session heard already: the same words at about the same time, inside the guard."""
-    near = [row for row in before if row.end_ms > session.base_ms - GUARD_MS]
+    limit = session.base_ms - GUARD_MS
+    near = [row for row in before if row.session < session.number and row.end_ms > limit]
     return tuple(row for row in rows if not any(_same(row, one) for one in near))
 
 
@@ -74,9 +75,9 @@ def acked(rows: Iterable[SegmentRow], acked_ms: int) -> int:
     return max([acked_ms, *(row.end_ms for row in rows)])
 
 
-def likeness(fact: Fact) -> str:
+def likeness(group: str, text: str) -> str:
     """What two facts share when one is the other, resent under a new id."""
-    return sha256(f"{fact.group}\n{normalised(fact.text)}".encode()).hexdigest()
+    return sha256(f"{group}\n{normalised(text)}".encode()).hexdigest()
 
 
 def normalised(text: str) -> str:

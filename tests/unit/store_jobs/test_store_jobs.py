@@ -157,29 +157,14 @@ def test_a_suspended_job_keeps_its_place(base):
     ledger.close()
 
 
-def test_a_cancelled_job_nobody_holds_is_given_to_a_worker_to_end_it(base):
+def test_a_job_nobody_holds_is_cancelled_at_once_and_the_next_begins(base):
     first, second = base.job(encounter="e"), base.job(encounter="e")
 
-    asked = [base.write(lambda conn, id_=job.id: jobs.cancel(conn, id_)) for job in (first, second)]
+    cancelled = base.write(lambda conn: jobs.cancel(conn, first.id))
 
-    assert [(job.cancel, job.state) for job in asked] == [(True, State.QUEUED)] * 2
+    assert cancelled.state == State.CANCELLED
     assert base.claim(first) is None
-    held = base.claim(asked[0])
-    base.write(lambda conn: jobs.finish(conn, held, State.CANCELLED))
-    assert base.now(first).state == State.CANCELLED
-
-
-def test_a_suspended_job_that_is_cancelled_does_not_wait_out_its_delay(base):
-    job = base.job()
-    held = base.claim(job)
-    base.write(lambda conn: jobs.advance(conn, held, state=State.STREAMING))
-    waiting = base.write(lambda conn: jobs.release(conn, held, delay=600, state=State.SUSPENDED))
-
-    ledger = Ledger(base.url)
-    asked = base.write(lambda conn: jobs.cancel(conn, job.id))
-    assert asked.state == State.SUSPENDED
-    assert ledger.unfinished().items() >= {waiting.ticket: "DELAYED", asked.ticket: "ENQUEUED"}.items()
-    ledger.close()
+    assert base.now(second).state == State.QUEUED
 
 
 def test_cancelling_an_ended_job_changes_nothing(base):

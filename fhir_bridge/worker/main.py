@@ -1,0 +1,78 @@
+"""The worker process: takes jobs, keeps its leases, sweeps after others, and ends in good order (rule 11)."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import TYPE_CHECKING, Final
+
+from fhir_bridge import clock, log
+from fhir_bridge.store.dispatch import Executor, Ledger, Limits
+from fhir_bridge.worker.rooms import Rooms
+from fhir_bridge.worker.run import run
+from fhir_bridge.worker.sweep import sweep
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from fhir_bridge.settings import Settings
+
+LEAVE_SECONDS: Final = 20  # for the runs to come back; with what follows, 25 s in all (rule 11)
+_SWEEP_AT: Final = 1 / 3  # of a lease
+
+
+class Worker:
+    """One boot of a worker. Everything is opened here, after any fork."""
+
+    def __init__(self, settings: Settings) -> None:
+        boot = clock.new_id()
+        self._settings = settings
+        self._rooms = Rooms.open(settings, boot=boot)
+        url = self._rooms.store.url.render_as_string(hide_password=False)
+        limits = Limits(worker=settings.worker_streams, total=settings.max_streams)
+        self._executor = Executor(url, limits, boot=boot)
+        self._ledger = Ledger(url)
+        self._done = threading.Event()
+        self._sweeper = threading.Thread(target=self._sweep_for_ever, name="sweep", daemon=True)
+
+    def start(self) -> None:
+        """Begin to take jobs."""
+        self._rooms.leases.start()
+        self._executor.start(lambda job, epoch: run(self._rooms, job, epoch))
+        self._sweeper.start()
+        log.event("service.started", part="worker", url=None)
+
+    def stop(self) -> None:
+        """Take no more jobs; give those that run back with all they have heard, then let go of everything."""
+        self._done.set()
+        self._rooms.leases.stop()
+        self._executor.stop(LEAVE_SECONDS)
+        self._sweeper.join()
+        self._ledger.close()
+        self._rooms.close()
+        log.event("service.stopped", part="worker")
+
+    def _sweep_for_ever(self) -> None:
+        seconds = self._settings.lease_seconds
+        while not self._done.is_set():
+            try:
+                sweep(self._rooms.store, self._ledger, lease_seconds=seconds)
+            except Exception as error:  # noqa: BLE001 - the second half of the worker's loop: a sweep that fails is tried again
+                log.event("sweep.failed", error=type(error).__name__)
+            self._done.wait(seconds * _SWEEP_AT)
+
+
+def main(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT, and return the exit status."""
+    asked = threading.Event()
+
+    def ask(_signal: int, _frame: FrameType | None) -> None:
+        asked.set()
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, ask)
+    worker = Worker(settings)
+    worker.start()
+    asked.wait()
+    worker.stop()
+    return 0

@@ -1,0 +1,248 @@
+"""Results as they arrive: segments and facts become versions of DocumentReference and Observation.
+
+Ids come from the Media and from Corti's ids, so a repeated run replaces and never doubles
+(decision 8). What an EHR has edited or deleted is never written again (ruling 9).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from fhir_bridge import clock
+from fhir_bridge.corti.messages import Segment
+from fhir_bridge.errors import VersionConflict
+from fhir_bridge.fhir.resource.reader import read
+from fhir_bridge.mapping.observation import observation_from_fact
+from fhir_bridge.mapping.origin import result_id
+from fhir_bridge.mapping.provenance import provenance_of_result
+from fhir_bridge.mapping.tables_results import FORMATS
+from fhir_bridge.mapping.transcript import document_from_transcript
+from fhir_bridge.store import Filter, resources, results
+from fhir_bridge.store.results import FactRow, MediaKey
+from fhir_bridge.verbs.record import BRIDGE, new_version
+from fhir_bridge.worker import resume
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from sqlalchemy import Connection
+
+    from fhir_bridge.corti.messages import Fact
+    from fhir_bridge.fhir.resource.reader import Json
+    from fhir_bridge.mapping.origin import Origin
+    from fhir_bridge.store.resources import NewVersion
+    from fhir_bridge.store.results import SegmentRow
+    from fhir_bridge.worker.resume import Session
+    from fhir_bridge.worker.rooms import Run
+
+EVERY_SECONDS: Final = 2.0  # a version of the transcript while it grows (ruling 8)
+ATTEMPTS: Final = 5  # when an EHR writes the same resource at the same moment
+# Not what a result says, but when it was said to be so.
+_TIMES: Final = frozenset({"meta", "issued", "date"})
+
+
+class Results:
+    """What is known of one recording, in rows and as resources."""
+
+    def __init__(self, run: Run, origin: Origin, *, seconds: float) -> None:
+        self.origin = origin
+        self.seconds = seconds
+        self._run = run
+        self._key = MediaKey(run.job.tenant, origin.media)
+        self.rows = run.read(lambda conn: results.segments(conn, self._key))
+        self._facts = list(run.read(lambda conn: results.facts(conn, self._key)))
+        self._shown_at = float("-inf")
+        self._session = -1
+        self._n = 0
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The segments that count, in Corti's words and in seconds of the recording."""
+        return _segments(self.rows)
+
+    @property
+    def fact_ids(self) -> frozenset[str]:
+        """Corti's ids of all facts that are known."""
+        return frozenset(row.corti_id for row in self._facts)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """References to all results."""
+        observations = dict.fromkeys(row.observation for row in self._facts)
+        return (f"DocumentReference/{self.origin.transcript}", *(f"Observation/{one}" for one in observations))
+
+    # --- words ---
+
+    def hear(self, heard: Iterable[Segment], session: Session) -> None:
+        """Keep what was said. The first words of a session replace what older ones heard past its base."""
+        is_first = session.number != self._session
+        old = resume.kept(self.rows, session) if is_first else self.rows
+        new = resume.unheard(resume.placed(heard, session, first=0 if is_first else self._n), old, session)
+        if not new:
+            return
+
+        def keep(conn: Connection) -> None:
+            if is_first:
+                results.supersede(conn, self._key, before=session.number, base_ms=session.base_ms)
+            results.add_segments(conn, self._key, new)
+
+        rows = _in_order((*old, *new))
+        self._write(lambda: self._growing(rows), keep, self._heard_up_to(new))
+        self.rows, self._session, self._n = rows, session.number, new[-1].n + 1
+
+    def _heard_up_to(self, new: Iterable[SegmentRow]) -> dict[str, int | str | None]:
+        """The job's row after progress: what went wrong before counts no more."""
+        return {"acked_ms": resume.acked(new, self._run.job.acked_ms), "breaks": 0, "suspended_ms": None}
+
+    def final(self) -> list[NewVersion]:
+        """The complete transcript, to be written with the end of the job."""
+        return self._document(self.rows, complete=True)
+
+    def _growing(self, rows: Sequence[SegmentRow]) -> list[NewVersion]:
+        """Show the transcript again when the last time is long enough ago."""
+        if clock.monotonic() - self._shown_at < EVERY_SECONDS:
+            return []
+        self._shown_at = clock.monotonic()
+        return self._document(rows, complete=False)
+
+    def _document(self, rows: Sequence[SegmentRow], *, complete: bool) -> list[NewVersion]:
+        urls: dict[str, str] = {row.code: f"Binary/{self.origin.transcript}.{row.code}" for row in FORMATS}
+        document = document_from_transcript(
+            _segments(rows), self.origin, at=clock.instant(), urls=urls, complete=complete, seconds=self.seconds
+        )
+        return list(self._versions(document.value, always=not complete))
+
+    # --- facts ---
+
+    def learn(self, told: Iterable[Fact]) -> None:
+        """Show facts: new ones, changed ones, withdrawn ones; several ids of one fact are one Observation."""
+        told = tuple(told)
+        rows = self._rows_of(told)
+        known = _merged(self._facts, rows)
+        chosen = [fact for fact in (_spokesman(of, told, known) for of in _observations(rows)) if fact is not None]
+        if rows:
+            self._write(
+                lambda: [new for fact in chosen for new in self._observation(fact, known)],
+                lambda conn: results.add_facts(conn, self._key, rows),
+                {"suspended_ms": None},
+            )
+        self._facts = known
+
+    def replace(self, heard: Iterable[Segment], session: Session, told: Iterable[Fact]) -> None:
+        """Put the results of the whole recording in the place of a stream's, in one transaction (rule 8)."""
+        told = tuple(told)
+        segments = resume.placed(heard, session, first=0)
+        rows = self._rows_of(told)
+        gone = [one for one in _observations(self._facts) if one not in _observations(rows)]
+
+        def keep(conn: Connection) -> None:
+            results.forget(conn, self._key)
+            results.add_segments(conn, self._key, segments)
+            results.add_facts(conn, self._key, rows)
+
+        def versions() -> list[NewVersion]:
+            shown = (_spokesman(of, told, rows) for of in _observations(rows))
+            made = [new for fact in shown if fact is not None for new in self._observation(fact, rows)]
+            withdrawn = [new for one in gone for new in self._withdrawn(one)]
+            return [*made, *withdrawn, *self._document(segments, complete=False)]
+
+        self._write(versions, keep, self._heard_up_to(segments))
+        self.rows, self._facts = _in_order(segments), rows
+
+    def _rows_of(self, told: Sequence[Fact]) -> list[FactRow]:
+        """Say which Observation shows each fact: its own, the one of its twin, or a new one."""
+        by_id = {row.corti_id: row.observation for row in self._facts}
+        by_likeness = {row.likeness: row.observation for row in reversed(self._facts)}
+        rows = []
+        for fact in told:
+            like = resume.likeness(fact.group, fact.text)
+            observation = by_id.get(fact.id) or by_likeness.get(like) or result_id(self.origin.media, fact.id)
+            by_id[fact.id] = observation
+            by_likeness.setdefault(like, observation)
+            rows.append(FactRow(fact.id, observation, like))
+        return rows
+
+    def _observation(self, fact: Fact, known: Sequence[FactRow]) -> Iterator[NewVersion]:
+        own = next(row.observation for row in known if row.corti_id == fact.id)
+        ids = [row.corti_id for row in known if row.observation == own]
+        ids.sort(key=lambda one: result_id(self.origin.media, one) != own)  # it is named by its first id
+        json = observation_from_fact(
+            fact, self.origin, at=clock.instant(), offset=self._offset(fact), known_as=tuple(ids)
+        ).value
+        yield from self._versions(json)
+
+    def _offset(self, fact: Fact) -> float | None:
+        """Where in the recording the fact was said, as far as Corti quotes its evidence."""
+        quotes = [quote for one in fact.evidence if (quote := resume.normalised(one.quote))]
+        said = ((row.start_ms / 1000, resume.normalised(row.text)) for row in self.rows)
+        return next((start for start, text in said if any(quote in text or text in quote for quote in quotes)), None)
+
+    def _withdrawn(self, observation: str) -> Iterator[NewVersion]:
+        row = self._row("Observation", observation)
+        if row is not None and not row.deleted and row.author == BRIDGE:
+            yield from self._versions({**read(row.body), "status": "entered-in-error"})
+
+    # --- versions ---
+
+    def _versions(self, json: Json, *, always: bool = False) -> Iterator[NewVersion]:
+        """Return what has to be written for `json` to be shown; a new result brings its Provenance."""
+        row = self._row(str(json["resourceType"]), str(json["id"]))
+        base = self._run.rooms.base
+        if row is None:
+            yield replace(new_version(json, base=base), expect=0)
+            provenance = provenance_of_result(json, self.origin, at=clock.instant())
+            yield replace(new_version(provenance, base=base), expect=0)
+        elif not row.deleted and row.author == BRIDGE and (always or _content(read(row.body)) != _content(json)):
+            yield replace(new_version(json, method="PUT", base=base), expect=row.vid)
+
+    def _row(self, type_: str, id_: str) -> resources.Row | None:
+        return self._run.read(lambda conn: resources.read(conn, Filter(self._key.tenant), type_, id_))
+
+    def _write(
+        self,
+        versions: Callable[[], Sequence[NewVersion]],
+        keep: Callable[[Connection], None],
+        changes: Mapping[str, int | str | None],
+    ) -> None:
+        """Commit under the fence; again when an EHR edited one of the results in between."""
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                return self._run.write(versions(), keep, changes=changes)
+            except VersionConflict:
+                if not left:
+                    raise
+        return None
+
+
+def _segments(rows: Iterable[SegmentRow]) -> tuple[Segment, ...]:
+    return tuple(Segment(row.text, row.start_ms / 1000, row.end_ms / 1000, row.speaker, row.channel) for row in rows)
+
+
+def _in_order(rows: Iterable[SegmentRow]) -> tuple[SegmentRow, ...]:
+    return tuple(sorted(rows, key=lambda row: (row.start_ms, row.end_ms, row.session, row.n)))
+
+
+def _observations(rows: Iterable[FactRow]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(row.observation for row in rows))
+
+
+def _merged(old: Iterable[FactRow], new: Iterable[FactRow]) -> list[FactRow]:
+    return list({row.corti_id: row for row in (*old, *new)}.values())
+
+
+def _spokesman(observation: str, told: Iterable[Fact], known: Iterable[FactRow]) -> Fact | None:
+    """Of all that was told about one Observation, what it is to say now.
+
+    One of several ids withdrawn is nothing: the fact lives on under another, unless all were.
+    """
+    ids = {row.corti_id for row in known if row.observation == observation}
+    about = [fact for fact in told if fact.id in ids]
+    alive = [fact for fact in about if not fact.discarded]
+    if alive:
+        return alive[-1]
+    return about[-1] if {fact.id for fact in about} == ids else None
+
+
+def _content(json: Json) -> Json:
+    return {name: value for name, value in json.items() if name not in _TIMES}

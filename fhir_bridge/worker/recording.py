@@ -1,0 +1,114 @@
+"""The other way to Corti: upload, transcript, facts from its text (corti-api 5.1 to 5.3; reliability.md, rule 8)."""
+
+from __future__ import annotations
+
+import io
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from fhir_bridge.audio import slices
+from fhir_bridge.corti.recorded import FactDraft, TranscriptDraft
+from fhir_bridge.errors import CortiNotFound, CortiRefused, CortiTimeout
+from fhir_bridge.mapping.segments import text_of
+from fhir_bridge.store.states import State
+from fhir_bridge.worker import resume, status
+from fhir_bridge.worker.material import sound_of
+from fhir_bridge.worker.resume import Session
+from fhir_bridge.worker.stream import config_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+    from fhir_bridge.corti.messages import Fact, Segment, StreamConfig
+    from fhir_bridge.corti.recorded import RecordedTranscript
+    from fhir_bridge.worker.rooms import Run
+    from fhir_bridge.worker.stream import Scene
+
+# What POST …/recordings/ takes as it is; all else is encoded once more (corti-api 5.1).
+TAKEN: Final = frozenset({"wav", "mp3", "mp4", "webm", "ogg", "flac"})
+MOST_BYTES: Final = 150 * 1000 * 1000
+_PATIENCE: Final = 3_600.0  # seconds for a transcript
+_POLLS: Final = (1.0, 1.0, 2.0, 2.0, 5.0)  # then the last one again
+_VISIBLE: Final = (1.0, 2.0, 5.0, 5.0)  # an uploaded recording is found some seconds later (corti-api 1.5)
+
+
+def upload(run: Run, scene: Scene) -> None:
+    """Have the whole recording heard, and put what comes back in the place of all there was.
+
+    Raises:
+        CortiError: what Corti says against it, or that it cannot be reached.
+    """
+    status.go(run, State.STREAMING)
+    interaction, config = str(scene.interaction.corti_id), config_of(run, scene.visit, scene.recording, "native").value
+    with _file(run, scene) as file:
+        recording = run.account.client.upload_recording(interaction, file)
+    run.hold.check()
+    status.go(run, State.FINALISING)
+    heard = _transcribed(run, scene, recording, config)
+    facts = _facts(run, interaction, heard, config)
+    run.write(changes={"session": run.job.session + 1})
+    scene.results.replace(heard, Session(run.job.session, 0), facts)
+
+
+@contextmanager
+def _file(run: Run, scene: Scene) -> Iterator[BinaryIO]:
+    """Open the recording as Corti takes it."""
+    sound = scene.recording.sound
+    with sound_of(run, scene.recording.media) as file:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        if sound.container in TAKEN and size <= MOST_BYTES:
+            yield file
+        else:
+            # Opus of an hour is about 15 MB: it may be held, and nothing unencrypted touches the disk.
+            yield io.BytesIO(b"".join(one.payload for one in slices(file, sound, as_="webm")))
+
+
+def _transcribed(run: Run, scene: Scene, recording: str, config: StreamConfig) -> tuple[Segment, ...]:
+    interaction, seconds = str(scene.interaction.corti_id), scene.recording.sound.seconds
+    transcript = _requested(run, interaction, _draft(recording, config), seconds)
+    waited, polls = 0.0, iter(_POLLS)
+    while transcript.status == "processing":
+        run.hold.wait(pause := next(polls, _POLLS[-1]))
+        waited += pause
+        if waited > _PATIENCE:
+            raise CortiTimeout("Corti did not finish the transcript of the recording")
+        transcript = run.account.client.transcript(interaction, transcript.id, seconds=seconds)
+    if transcript.status == "failed":
+        raise CortiRefused("Corti could not transcribe the recording: send it in another format, or stream it")
+    return transcript.segments
+
+
+def _requested(run: Run, interaction: str, draft: TranscriptDraft, seconds: float) -> RecordedTranscript:
+    for pause in _VISIBLE:
+        try:
+            return run.account.client.create_transcript(interaction, draft, seconds=seconds)
+        except CortiNotFound:
+            run.hold.wait(pause)
+    return run.account.client.create_transcript(interaction, draft, seconds=seconds)
+
+
+def _draft(recording: str, config: StreamConfig) -> TranscriptDraft:
+    return TranscriptDraft(
+        recording_id=recording,
+        language=config.language,
+        participants=config.participants,
+        diarize=config.diarize,
+        multichannel=config.multichannel,
+        keyterms=config.keyterms,
+    )
+
+
+def _facts(run: Run, interaction: str, heard: tuple[Segment, ...], config: StreamConfig) -> tuple[Fact, ...]:
+    """Find facts in the text and keep them at Corti; a run that was repeated adds none twice."""
+    client = run.account.client
+    found = client.extract_facts(text_of(heard, config.participants), config.output_locale).facts
+    known = {_like(fact): fact for fact in client.facts(interaction)}
+    added = client.add_facts(interaction, [fact for fact in dict.fromkeys(found) if _like(fact) not in known])
+    known |= {_like(fact): fact for fact in added}
+    return tuple({fact.id: fact for one in found if (fact := known.get(_like(one))) is not None}.values())
+
+
+def _like(fact: Fact | FactDraft) -> str:
+    return resume.likeness(fact.group, fact.text)

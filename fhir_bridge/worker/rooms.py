@@ -1,0 +1,139 @@
+"""What every run works with, and the one way in which a run writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from fhir_bridge.blobs import Blobs
+from fhir_bridge.fhir.resource.reader import read
+from fhir_bridge.keyring import KeyRing
+from fhir_bridge.store import Filter, Store, jobs, resources
+from fhir_bridge.store.states import State
+from fhir_bridge.worker.accounts import Account, Accounts
+from fhir_bridge.worker.leases import Hold, Leases
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sqlalchemy import Connection
+
+    from fhir_bridge.errors import BridgeError
+    from fhir_bridge.fhir.resource.reader import Json
+    from fhir_bridge.settings import Settings
+    from fhir_bridge.store.jobs import Job
+    from fhir_bridge.store.resources import NewVersion, Row
+
+T = TypeVar("T")
+
+_DEFAULT_ORIGIN: Final = "http://127.0.0.1:8080"
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """The rooms of one worker process."""
+
+    settings: Settings
+    store: Store
+    blobs: Blobs
+    accounts: Accounts
+    leases: Leases
+
+    @classmethod
+    def open(cls, settings: Settings, *, boot: str) -> Rooms:
+        """Open everything; `boot` is new for each start of a worker."""
+        store = Store.open(settings)
+        accounts = Accounts(settings, store, KeyRing.open(settings))
+        leases = Leases(store, owner=boot, seconds=settings.lease_seconds)
+        return cls(settings, store, Blobs.open(settings), accounts, leases)
+
+    @property
+    def base(self) -> str:
+        """The FHIR base URL: absolute references below it are found like relative ones."""
+        return f"{(self.settings.public_url or _DEFAULT_ORIGIN).rstrip('/')}/fhir"
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.leases.close()
+        self.store.close()
+
+
+class Run:
+    """One run of one job. `job` is its row as this run last wrote it."""
+
+    def __init__(self, rooms: Rooms, job: Job, hold: Hold) -> None:
+        self.rooms = rooms
+        self.job = job
+        self.hold = hold
+
+    @property
+    def account(self) -> Account:
+        """The tenant's way to Corti."""
+        return self.rooms.accounts.of(self.job.tenant)
+
+    def read(self, fn: Callable[[Connection], T]) -> T:
+        """Ask the store."""
+        return self.rooms.store.read(fn)
+
+    def row(self, type_: str, id_: str) -> Row | None:
+        """The current version of a resource of this tenant, unless it is deleted."""
+        found = self.read(lambda conn: resources.read(conn, Filter(self.job.tenant), type_, id_))
+        return None if found is None or found.deleted else found
+
+    def resource(self, type_: str, id_: str) -> Json | None:
+        """The content of a resource of this tenant."""
+        found = self.row(type_, id_)
+        return None if found is None else read(found.body)
+
+    def write(
+        self,
+        versions: Sequence[NewVersion] = (),
+        also: Callable[[Connection], object] | None = None,
+        *,
+        state: State | None = None,
+        changes: Mapping[str, int | str | None] | None = None,
+    ) -> None:
+        """Write, in one transaction, resources, rows and the job's own; nothing when the job was taken over.
+
+        Raises:
+            Fenced: another worker may have the job.
+            VersionConflict: a resource was written by someone else since it was read.
+        """
+        self._commit(versions, also, lambda conn: jobs.advance(conn, self.hold.claim, state=state, **(changes or {})))
+
+    def finish(
+        self,
+        versions: Sequence[NewVersion],
+        state: State,
+        *,
+        error: BridgeError | None = None,
+        unless: Callable[[Connection], object] | None = None,
+    ) -> None:
+        """End the job, and let the next one of its encounter begin; `unless` may raise against it."""
+        code, text = (error.issue, error.text) if error else (None, None)
+        self._commit(versions, unless, lambda conn: jobs.finish(conn, self.hold.claim, state, code=code, text=text))
+
+    def release(self, versions: Sequence[NewVersion] = (), *, state: State | None = None, delay: float = 0.0) -> None:
+        """Give the job back to the queue; suspended, it remembers since when."""
+        since = self.job.suspended_ms or jobs.now_ms()
+
+        def note(conn: Connection) -> None:
+            if state is State.SUSPENDED:
+                jobs.advance(conn, self.hold.claim, suspended_ms=since)
+
+        self._commit(versions, note, lambda conn: jobs.release(conn, self.hold.claim, state=state, delay=delay))
+
+    def _commit(
+        self,
+        versions: Sequence[NewVersion],
+        also: Callable[[Connection], object] | None,
+        end: Callable[[Connection], Job],
+    ) -> None:
+        def write(conn: Connection) -> Job:
+            resources.hold(conn, self.job.tenant)  # always before the job's row: two writers never wait crosswise
+            resources.put(conn, self.job.tenant, tuple(versions))
+            if also is not None:
+                also(conn)
+            return end(conn)
+
+        self.job = self.rooms.store.write(write)

@@ -1,0 +1,178 @@
+"""One recording streamed to Corti: connection after connection until all of it was heard.
+
+Each connection gets a new token, its configuration, and audio only once that is accepted
+(reliability.md, rule 6). Each message is committed before the next one is read. After a
+break the next connection begins where words came back from (rule 7); after five without
+progress, or when no audio format is taken, the recording is uploaded instead (rule 8).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Final
+
+from fhir_bridge import log
+from fhir_bridge.audio import Form, preferred, slices
+from fhir_bridge.corti.messages import ConfigAccepted, Facts, Flushed, Transcript, Unknown
+from fhir_bridge.corti.socket import Stream
+from fhir_bridge.errors import ConfigRefused, CortiUnavailable
+from fhir_bridge.mapping.media import stream_config_from_media
+from fhir_bridge.store.states import State
+from fhir_bridge.worker import resume, status
+from fhir_bridge.worker.leases import Stopping
+from fhir_bridge.worker.material import sound_of
+from fhir_bridge.worker.resume import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import BinaryIO
+
+    from fhir_bridge.audio import Slice
+    from fhir_bridge.corti.messages import Message, StreamConfig
+    from fhir_bridge.errors import BridgeError
+    from fhir_bridge.mapping.mapped import Mapped
+    from fhir_bridge.store.results import InteractionRow
+    from fhir_bridge.worker.material import Recording, Visit
+    from fhir_bridge.worker.publish import Results
+    from fhir_bridge.worker.rooms import Run
+
+# Ruling 6: only a refused audio format is tried again.
+FORMS: Final[dict[Form, tuple[Form, ...]]] = {"native": ("native", "webm"), "pcm": ("pcm", "webm")}
+MOST_BREAKS: Final = 5
+STOP_SECONDS: Final = 15.0  # for the last words, when the worker has to end (rule 11)
+_FIRST_PAUSE: Final = 0.5  # after a break, doubled for each further one
+
+
+class CannotStream(Exception):
+    """The recording does not reach Corti over a stream: upload it (plan B)."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One Media on its way to Corti."""
+
+    visit: Visit
+    recording: Recording
+    interaction: InteractionRow
+    results: Results
+
+
+def config_of(run: Run, visit: Visit, recording: Recording, form: Form) -> Mapped[StreamConfig]:
+    """Say how the recording is to be heard.
+
+    Raises:
+        NotMapped: Corti has no word for an element.
+    """
+    return stream_config_from_media(
+        recording.media,
+        visit.encounter,
+        patient=visit.patient,
+        practitioners=visit.practitioners,
+        sound=recording.sound,
+        language=run.rooms.settings.language,
+        as_=form,
+    )
+
+
+def stream(run: Run, scene: Scene) -> None:
+    """Stream until all was heard.
+
+    Raises:
+        CannotStream: not this way.
+        CortiError: what Corti says against it, or that it cannot be reached.
+    """
+    forms = list(FORMS[preferred(scene.recording.sound)])
+    while forms:
+        status.go(run, State.STREAMING)
+        connection = _Connection(run, scene, forms[0])
+        try:
+            return connection.run()
+        except ConfigRefused as refused:
+            if refused.about != "audio":
+                raise
+            log.event("corti.stream", job=run.job.id, event="format_refused")
+            forms.pop(0)
+        except CortiUnavailable:
+            if not connection.accepted:
+                raise
+            _pause_after_break(run)
+    raise CannotStream
+
+
+def _pause_after_break(run: Run) -> None:
+    run.hold.check()
+    run.write(changes={"breaks": run.job.breaks + 1})
+    log.event("corti.stream", job=run.job.id, event="broken")
+    if run.job.breaks >= MOST_BREAKS:
+        raise CannotStream
+    run.hold.wait(_FIRST_PAUSE * 2 ** (run.job.breaks - 1))
+
+
+class _Connection:
+    """One connection, from where the last one was heard to the end of the recording or of the connection."""
+
+    def __init__(self, run: Run, scene: Scene, form: Form) -> None:
+        self.accepted = False
+        self._run = run
+        self._scene = scene
+        self._form = form
+        self._flushed = False
+
+    def run(self) -> None:
+        with sound_of(self._run, self._scene.recording.media) as file:
+            audio = self._audio(file)
+            first = next(audio, None)
+            if first is None:
+                return  # all of it was heard before
+            self._run.write(changes={"session": self._run.job.session + 1})
+            session = Session(self._run.job.session, round(first.start * 1000))
+            self._converse(chain((first,), audio), session)
+
+    def _audio(self, file: BinaryIO) -> Iterator[Slice]:
+        sound, rows = self._scene.recording.sound, self._scene.results.rows
+        base = resume.base_for_resume(rows, acked_ms=self._run.job.acked_ms) / 1000
+        return slices(file, sound, as_=self._form, start=base) if base < sound.seconds else iter(())
+
+    def _converse(self, audio: Iterator[Slice], session: Session) -> None:
+        run, row, account = self._run, self._scene.interaction, self._run.account
+        config = config_of(run, self._scene.visit, self._scene.recording, self._form).value
+        url = account.endpoint.stream_url(str(row.corti_id), row.websocket_url)
+        made = Stream(url, account.tokens, config, audio, pace=run.rooms.settings.stream_pace)
+        with made as opened, run.hold.interrupting(_ending(opened)):
+            run.hold.check()
+            try:
+                for message in opened:
+                    self._take(message, session)
+            except CortiUnavailable:
+                run.hold.check()
+                # All was sent and Corti said that nothing is pending: only its goodbye is missing.
+                if not (opened.complete and self._flushed):
+                    raise
+            run.hold.check()
+
+    def _take(self, message: Message, session: Session) -> None:
+        match message:
+            case Transcript(segments):
+                self._scene.results.hear(segments, session)
+            case Facts(facts):
+                self._scene.results.learn(facts)
+            case ConfigAccepted():
+                self.accepted = True
+            case Flushed():
+                self._flushed = True
+                status.go(self._run, State.FINALISING)
+            case Unknown(kind):
+                log.event("corti.unknown_message", job=self._run.job.id, kind=kind)
+
+
+def _ending(opened: Stream) -> Callable[[BridgeError], None]:
+    """End a stream from outside: at a frame boundary when there is time, else at once."""
+
+    def end(sign: BridgeError) -> None:
+        if isinstance(sign, Stopping):
+            opened.stop(within=STOP_SECONDS)
+        else:
+            opened.abort()
+
+    return end
