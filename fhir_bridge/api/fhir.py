@@ -12,6 +12,7 @@ from fhir_bridge.api.negotiate import answered_with, preference, require_fhir_bo
 from fhir_bridge.errors import BadParameter, MethodNotAllowed, NoSuchRoute, NotSupported
 from fhir_bridge.fhir.resource.writer import write
 from fhir_bridge.fhir.rest import capability as statement
+from fhir_bridge.fhir.rest.openapi import scopes
 from fhir_bridge.fhir.rest.served import BY_TYPE, offers
 from fhir_bridge.smart.discovery import smart_configuration
 from fhir_bridge.verbs.everything import encounter_everything
@@ -48,8 +49,7 @@ def metadata() -> Response:
 @routes.get("/.well-known/smart-configuration")
 def discovery() -> Response:
     """What a SMART client needs to know first (no token)."""
-    scopes = ("system/*.cruds", *(f"system/{type_}.cruds" for type_ in BY_TYPE))
-    found = smart_configuration(bridge().origin, scopes)
+    found = smart_configuration(bridge().origin, tuple(scopes()))
     return respond.plain(found, headers={"Access-Control-Allow-Origin": "*"})
 
 

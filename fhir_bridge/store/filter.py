@@ -130,38 +130,6 @@ class Contains:
 
 
 @dataclass(frozen=True)
-class Span:
-    """Bounds of a key's range: `from` inclusive, `below` exclusive, None for no bound."""
-
-    low_from: str | None = None
-    low_below: str | None = None
-    high_from: str | None = None
-    high_below: str | None = None
-
-    def sql(self, k: FromClause) -> ColumnElement[bool]:
-        """Whether the key's beginning and end are within the bounds; without `high` it has no end."""
-        bounds = [
-            None if self.low_from is None else k.c.val >= self.low_from,
-            None if self.low_below is None else k.c.val < self.low_below,
-            None if self.high_from is None else _end(k) >= self.high_from,
-            None if self.high_below is None else _end(k) < self.high_below,
-        ]
-        return and_(true(), *(bound for bound in bounds if bound is not None))
-
-
-@dataclass(frozen=True)
-class Within:
-    """A key whose range is in one of these spans."""
-
-    param: int
-    spans: tuple[Span, ...]
-
-    def sql(self, rows: Rows) -> ColumnElement[bool]:
-        """One key has to meet a whole span."""
-        return rows.has_key(self.param, lambda k: or_(false(), *(span.sql(k) for span in self.spans)))
-
-
-@dataclass(frozen=True)
 class Stamped:
     """A version with meta.lastUpdated in this half-open span of milliseconds since 1970; None for no bound."""
 
@@ -292,23 +260,7 @@ class Not:
         return not_(self.node.sql(rows))
 
 
-Node = (
-    Keys
-    | Prefix
-    | Between
-    | Contains
-    | Within
-    | Stamped
-    | Present
-    | OfType
-    | Ids
-    | Seq
-    | Chain
-    | Reverse
-    | And
-    | Or
-    | Not
-)
+Node = Keys | Prefix | Between | Contains | Stamped | Present | OfType | Ids | Seq | Chain | Reverse | And | Or | Not
 
 ALL: Final = And(())
 NOTHING: Final = Or(())

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
-from fhir_bridge.errors import BadSetting, Gone, Issue, NotFound
+from fhir_bridge.errors import BadSetting, Gone, Issue, NotFound, NotSupported
+from fhir_bridge.fhir.resource.reader import read
+from fhir_bridge.fhir.resource.subset import elements, summary
+from fhir_bridge.fhir.resource.writer import write
 from fhir_bridge.fhir.rest.bundle import Entry, searchset
-from fhir_bridge.fhir.rest.criteria import Updated
+from fhir_bridge.fhir.rest.criteria import Sort, Updated
 from fhir_bridge.fhir.rest.outcome import outcome
 from fhir_bridge.fhir.rest.search import parse, query_of
 from fhir_bridge.store import resources
@@ -18,7 +21,7 @@ from fhir_bridge.verbs.include import included
 from fhir_bridge.verbs.policy import allowed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from sqlalchemy import Connection
 
@@ -53,7 +56,7 @@ def search(
         Forbidden: the Grant may search none of the types.
         BadParameter: a value that cannot be read; NotSupported: a modifier, or under `strict` a name.
     """
-    request = parse(type_, pairs, strict=strict, base=bridge.base)
+    request = _sorted_as_stored(parse(type_, pairs, strict=strict, base=bridge.base), strict=strict)
     allowed(grant, request.types, "s")
     if any(isinstance(each, Updated) for each in request.criteria):
         bridge.store.barrier(grant.tenant)  # commit order alone would lose rows to a poller
@@ -77,7 +80,9 @@ def page(bridge: Bridge, grant: Grant, sealed: str) -> str:
 def _answer(bridge: Bridge, grant: Grant, request: SearchRequest, place: _Place) -> str:
     filter_ = allowed(grant, request.types, "s").narrowed(*nodes_of(request))
     found, extra, total = bridge.store.read(lambda conn: _read(conn, bridge, grant, (request, place, filter_)))
-    entries = [_entry(row, "match") for row in found.rows] + [_entry(row, "include") for row in extra]
+    shown = _subset_of(request)
+    entries = [Entry(row.type, row.id, shown(row.body)) for row in found.rows]
+    entries += [Entry(row.type, row.id, row.body, "include") for row in extra]
     links = {"self": _self(bridge, request)}
     if found.following is not None:
         following = _Place(place.type, place.query, place.snapshot, place.made_ms, found.following, total)
@@ -103,8 +108,24 @@ def _read(
     return found, included(conn, grant, request, found.rows), total
 
 
-def _entry(row: Row, mode: str) -> Entry:
-    return Entry(row.type, row.id, row.body, "include" if mode == "include" else "match")
+def _subset_of(request: SearchRequest) -> Callable[[str], str]:
+    """Return what _summary or _elements leave of a body: without them, all of it and unread."""
+    mode = request.summary
+    if mode == "true" or mode == "text" or mode == "data":  # noqa: PLR1714 - a tuple would not narrow the type
+        return lambda body: write(summary(read(body), mode))
+    if request.elements:
+        return lambda body: write(elements(read(body), request.elements))
+    return lambda body: body
+
+
+def _sorted_as_stored(request: SearchRequest, *, strict: bool) -> SearchRequest:
+    """Drop a _sort that is not the one order served, newest first, and say so."""
+    if not request.sort or request.sort == (Sort("_lastUpdated", descending=True),):
+        return request
+    if strict:
+        raise NotSupported("Only _sort=-_lastUpdated is served")
+    used = tuple(pair for pair in request.used if pair[0] != "_sort")
+    return replace(request, sort=(), used=used, unknown=(*request.unknown, "_sort"))
 
 
 def _self(bridge: Bridge, request: SearchRequest) -> str:
