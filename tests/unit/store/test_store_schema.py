@@ -33,9 +33,9 @@ def _details(conn) -> dict[str, object]:
     """What Alembic's comparison leaves out."""
     found = inspect(conn)
     if conn.dialect.name == "sqlite":
-        names = ", ".join(f"'{name}'" for name in tables.metadata.tables)
-        rows = conn.execute(text(f"SELECT name, sql FROM sqlite_master WHERE tbl_name IN ({names}) AND sql <> ''"))
-        return {name: sorted("".join(sql.split()).lower().replace('"', "").split(",")) for name, sql in rows}
+        rows = conn.execute(text("SELECT name, tbl_name, sql FROM sqlite_master WHERE sql <> ''"))
+        ours = {name: sql for name, table, sql in rows if table in tables.metadata.tables}
+        return {name: sorted("".join(sql.split()).lower().replace('"', "").split(",")) for name, sql in ours.items()}
     told: dict[str, object] = {}
     for name in tables.metadata.tables:
         columns = [
