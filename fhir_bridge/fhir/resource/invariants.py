@@ -137,6 +137,23 @@ def _one_content(json: Json) -> bool:
     return [has_choice(json, "value"), "resource" in json, "part" in json].count(True) == 1
 
 
+def _simple(*names: str) -> Holds:
+    """Build the rule: these quantities are SimpleQuantity, which has no comparator."""
+    return lambda json: not any(has(only(json, name), "comparator") for name in names)
+
+
+def _trigger_has_its_part(json: Json) -> bool:
+    kind = text(json, "type") or ""
+    if kind == "named-event":
+        return has(json, "name")
+    return has_choice(json, "timing") if kind == "periodic" else has(json, "data")
+
+
+def _timing_or_data(json: Json) -> bool:
+    return not (has_choice(json, "timing") and has(json, "data"))
+
+
+_BOUNDS = Rule("sqty-1", "", "low and high have no comparator", _simple("low", "high"))
 _QUANTITY = Rule("qty-3", "system", "add the system that the unit's code belongs to", _needs("code", "system"))
 
 _RULES: Final[dict[str, tuple[Rule, ...]]] = {
@@ -157,8 +174,9 @@ _RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "Extension": (Rule("ext-1", "", "give either value[x] or nested extensions", _extension_or_value),),
     "Period": (Rule("per-1", "", "end must not lie before start", _in_order("start", "end")),),
     "Quantity": (_QUANTITY,),
-    "Range": (Rule("rng-2", "", "low must not be above high", _range_ascends),),
+    "Range": (_BOUNDS, Rule("rng-2", "", "low must not be above high", _range_ascends)),
     "Ratio": (Rule("rat-1", "", "give both numerator and denominator, or an extension alone", _whole_ratio),),
+    "SampledData": (Rule("sqty-1", "origin", "origin has no comparator", _simple("origin")),),
     "TimingRepeat": (
         Rule("tim-1", "durationUnit", "add durationUnit", _needs("duration", "durationUnit")),
         Rule("tim-2", "periodUnit", "add periodUnit", _needs("period", "periodUnit")),
@@ -169,6 +187,11 @@ _RULES: Final[dict[str, tuple[Rule, ...]]] = {
         Rule("tim-8", "count", "countMax goes with count", _needs("countMax", "count")),
         Rule("tim-9", "offset", "offset goes with when, other than C, CM, CD and CV", _offset_with_when),
         Rule("tim-10", "timeOfDay", "give timeOfDay or when, not both", _not_both("timeOfDay", "when")),
+    ),
+    "TriggerDefinition": (
+        Rule("trd-1", "", "give timing[x] or data, not both", _timing_or_data),
+        Rule("trd-2", "condition", "condition goes with data", _needs("condition", "data")),
+        Rule("trd-3", "", "a named event has a name, a periodic one a timing, the others data", _trigger_has_its_part),
     ),
     # resources
     "AuditEventEntity": (Rule("sev-1", "", "give name or query, not both", _not_both("name", "query")),),
@@ -205,7 +228,10 @@ _RULES: Final[dict[str, tuple[Rule, ...]]] = {
         Rule("obs-6", "dataAbsentReason", "leave out dataAbsentReason or the value", _no_reason_beside_value),
         Rule("obs-7", "value", "a component with the same code has the value", _value_not_in_component_too),
     ),
-    "ObservationReferenceRange": (Rule("obs-3", "", "give low, high or text", _one_of("low", "high", "text")),),
+    "ObservationReferenceRange": (
+        _BOUNDS,
+        Rule("obs-3", "", "give low, high or text", _one_of("low", "high", "text")),
+    ),
     "Organization": (
         Rule("org-1", "", "give identifier or name", _one_of("identifier", "name")),
         Rule("org-2", "address", "an organization has no home address", _no_home("address")),
