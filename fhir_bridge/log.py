@@ -21,6 +21,7 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     for name, fields in {
         "web.request": "method route status ms request",
         "web.failed": "request error",
+        "web.server": "level message error",
         "job.accepted": "tenant kind job",
         "job.started": "job epoch",
         "job.suspended": "job epoch error seconds",

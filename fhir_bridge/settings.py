@@ -72,6 +72,8 @@ class Settings(BaseModel):
     max_page_size: int = Field(200, description="Largest search page")
     min_free_bytes: int = Field(256 * 2**20, description="Free disk below which nothing new is accepted")
 
+    audio_retention_hours: float = Field(24.0, ge=0, description="Hours audio is kept once its results are complete")
+
     lease_seconds: float = Field(30.0, description="How long a worker owns a job without renewing")
     worker_streams: int = Field(20, description="Jobs one worker runs at once")
     max_streams: int = Field(100, description="Jobs all workers run at once")
@@ -98,6 +100,13 @@ def sources(dotenv: Path | None = Path(".env")) -> dict[str, str]:
     """Tell where each setting comes from: `environment`, `.env` or `default`."""
     given = _given(dotenv)
     return {name: given[name][1] if name in given else "default" for name in Settings.model_fields}
+
+
+def environment(**texts: str) -> dict[str, str]:
+    """Return the environment of a child in which these settings hold, and all else is as it is here."""
+    given = {PREFIX + name.upper(): text for name, text in texts.items()}
+    files = {f"{key}_FILE" for key in given}
+    return {key: text for key, text in os.environ.items() if key not in files} | given
 
 
 def _given(dotenv: Path | None) -> dict[str, tuple[str, str]]:
