@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
+import struct
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import (
+    AcceptConnection,
+    CloseConnection,
+    Event,
+    Ping,
+    RejectConnection,
+    Request,
+    TextMessage,
+)
 
 from fhir_bridge import clock
 from fhir_bridge.corti.client import CortiClient
@@ -173,3 +192,150 @@ def corti(endpoint, tokens):
 @pytest.fixture
 def reply():
     return Reply
+
+
+class Peer:
+    """One accepted connection of the WebSocket server."""
+
+    def __init__(self, sock: socket.socket, protocol: WSConnection, request: Request) -> None:
+        self.target, self.headers = request.target, dict(request.extra_headers)
+        self._sock, self._protocol = sock, protocol
+        self._events: list[Event] = []
+
+    def hear(self) -> Event | None:
+        """The next event; None when the client is gone. Pings are answered."""
+        while not self._events:
+            chunk = self._receive()
+            if not chunk:
+                return None
+            self._protocol.receive_data(chunk)
+            self._events += self._protocol.events()
+        event = self._events.pop(0)
+        if isinstance(event, Ping):
+            self.send(event.response())
+        return event
+
+    def _receive(self) -> bytes:
+        try:
+            return self._sock.recv(65_536)
+        except OSError:
+            return b""
+
+    def hear_text(self) -> dict:
+        while not isinstance(event := self.hear(), TextMessage):
+            assert event is not None
+        return json.loads(event.data)
+
+    def say(self, kind: str, **body: object) -> None:
+        self.send(TextMessage(data=json.dumps({"type": kind, **body})))
+
+    def send(self, event: Event) -> None:
+        self.send_bytes(self._protocol.send(event))
+
+    def send_bytes(self, content: bytes) -> None:
+        with suppress(OSError):
+            self._sock.sendall(content)
+
+    def accept(self) -> dict:
+        config = self.hear_text()
+        self.say("CONFIG_ACCEPTED")
+        return config
+
+    def close(self, code: int = 1000) -> None:
+        self.send(CloseConnection(code))
+
+    def reset(self) -> None:
+        """Break the connection off as a network does."""
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._sock.close()
+
+
+class WebSockets:
+    """A WebSocket server; each connection is played by the scene that is set then."""
+
+    def __init__(self) -> None:
+        self.scene = lambda _: None
+        self.reject: int | None = None
+        self.tls: ssl.SSLContext | None = None
+        self.targets: list[str] = []
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._listening.settimeout(0.02)
+        self._closing = threading.Event()
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+        self.failures: list[BaseException] = []
+        self.port = self._listening.getsockname()[1]
+        self.url = f"ws://127.0.0.1:{self.port}/audio-bridge/v2/interactions/i1/streams?tenant-name=base"
+
+    def _accept(self) -> None:
+        while not self._closing.is_set():
+            with suppress(TimeoutError):
+                accepted, _ = self._listening.accept()
+                accepted.settimeout(10)
+                self._threads.append(threading.Thread(target=self._serve, args=(accepted,)))
+                self._threads[-1].start()
+
+    def _serve(self, sock: socket.socket) -> None:
+        if self.tls is not None:
+            try:
+                sock = self.tls.wrap_socket(sock, server_side=True)
+            except OSError:  # a client that does not trust us
+                sock.close()
+                return
+        with sock:
+            protocol = WSConnection(ConnectionType.SERVER)
+            requests: list[Event] = []
+            while not requests:
+                protocol.receive_data(sock.recv(65_536))
+                requests = list(protocol.events())
+            self.targets.append(requests[0].target)
+            if self.reject is not None:
+                sock.sendall(protocol.send(RejectConnection(status_code=self.reject)))
+                return
+            sock.sendall(protocol.send(AcceptConnection()))
+            try:
+                self.scene(Peer(sock, protocol, requests[0]))
+            except AssertionError as exc:
+                self.failures.append(exc)
+
+    def close(self) -> None:
+        self._closing.set()
+        for thread in self._threads:
+            thread.join()
+        self._listening.close()
+        assert self.failures == []
+
+
+@pytest.fixture
+def websockets():
+    server = WebSockets()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A certificate for 127.0.0.1 that vouches for itself: key and certificate in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "local")])
+    today = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(today - timedelta(days=1))
+        .not_valid_after(today + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file = tmp_path / "local.pem"
+    file.write_bytes(private + signed.public_bytes(Encoding.PEM))
+    return file
+
+
+@pytest.fixture
+def secure_websockets(websockets, certificate):
+    websockets.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    websockets.tls.load_cert_chain(certificate)
+    websockets.url = websockets.url.replace("ws://", "wss://")
+    return websockets
