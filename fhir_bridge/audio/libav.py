@@ -6,6 +6,7 @@ guesses nothing and opens nothing else.
 
 from __future__ import annotations
 
+import ctypes
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from av.audio.frame import AudioFrame
-    from av.audio.layout import AudioLayout
     from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.packet import Packet
@@ -35,11 +35,6 @@ _SAMPLE: Final = 2
 _CODECS: Final = frozenset(
     {"mp3", "mp2", "aac", "flac", "opus", "vorbis", "alac", "speex", "gsm", "gsm_ms", "amr_nb", "amr_wb"}
 )
-# A layout that no name describes is freed twice by PyAV 18.1, once with its frame and once
-# by itself. Such a recording is refused, and its few layouts are never let go.
-_UNSAFE: Final = "("
-_kept: list[AudioLayout] = []
-
 _CODEC_FAMILIES: Final = ("pcm_", "adpcm_")
 
 
@@ -126,14 +121,10 @@ class Source:
     def _decoded(self, packet: Packet[AudioStream]) -> list[AudioFrame]:
         try:
             frames = packet.decode()
-        except av.error.EOFError:
-            return []
         except av.FFmpegError:
             self.lost += 1
             return []
-        if any(_UNSAFE in frame.layout.name for frame in frames):
-            _kept.extend(frame.layout for frame in frames)
-            raise UnusableAudio("The audio arranges its channels in a way not read here; export it as WAV")
+        _refuse_unsafe(frames)
         return frames
 
 
@@ -187,7 +178,7 @@ class _Resampler:
             return
         try:
             converted = self._inner.resample(frame)
-        except (av.FFmpegError, ValueError) as exc:
+        except av.FFmpegError as exc:
             raise UnusableAudio("The audio changes its form midway in a way that cannot be followed") from exc
         for out in converted:
             channels = out.layout.nb_channels
@@ -203,6 +194,19 @@ def _track(container: InputContainer, name: str) -> AudioStream:
     if codec not in _CODECS and not codec.startswith(_CODEC_FAMILIES):
         raise UnusableAudio(f"The codec of the {name} file is not read here; export it as WAV")
     return stream
+
+
+def _refuse_unsafe(frames: list[AudioFrame]) -> None:
+    """Refuse channel layouts that only a list can describe.
+
+    PyAV 18.1 frees such a list twice: with the frame, and with the Python object that
+    stands for its layout. So these objects get a reference that nobody gives back.
+    """
+    unsafe = [frame.layout for frame in frames if "(" in frame.layout.name or "ambisonic" in frame.layout.name]
+    for layout in unsafe:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(layout))
+    if unsafe:
+        raise UnusableAudio("The audio arranges its channels in a way not read here; export it as WAV")
 
 
 def _refuse(*_: object) -> NoReturn:

@@ -139,7 +139,7 @@ def _writing(target: Target) -> Iterator[tuple[_Sink, OutputContainer]]:
     try:
         with av.open(sink, "w", format=target.muxer, options=target.options) as out:
             yield sink, out
-    except av.FFmpegError as exc:
+    except (av.FFmpegError, ValueError) as exc:  # PyAV refuses a codec its container does not take by ValueError
         raise UnusableAudio("The audio cannot be put into a form that Corti takes; export it as WAV") from exc
 
 

@@ -26,6 +26,7 @@ _Form = Literal["whole", "remuxed", "pcm", "webm"]
 SLICE_SECONDS: Final = 0.25
 MOST_BYTES: Final = 64_000
 LEAST_SECONDS: Final = 4.0  # of one connection: less often yields no transcript at all (corti-api 3.5)
+_RUN_UP: Final = 0.25  # decoders give no sound for their first packets
 LOWEST_RATE, HIGHEST_RATE = 8_000, 48_000
 _SAMPLE: Final = 2
 _JUST: Final = 1e-6
@@ -100,7 +101,7 @@ def slices(
     """
     form = _form(sound, as_)
     if form in {"whole", "remuxed"}:
-        start = min(start, sound.seconds - LEAST_SECONDS)
+        start = min(start, sound.seconds - LEAST_SECONDS - _RUN_UP)
     match form:
         case "pcm":
             return _pcm_slices(file, sound, start, seconds)
@@ -111,6 +112,22 @@ def slices(
         case _ if sound.container == "flac":
             return _sized(_encoded(file, sound, _FLAC, start), start, seconds)
     return _sized(_remuxed(file, sound, max(0.0, start)), None, seconds)
+
+
+def upload(file: BinaryIO, sound: Sound) -> Iterator[bytes]:
+    """Give a recording as Corti takes it whole (corti-api 5.1), piece by piece.
+
+    AIFF and raw AAC are not in that list: the one goes as FLAC, which loses nothing but
+    bits beyond 16, the other in MP4. Everything else goes as it is.
+    """
+    match sound.container:
+        case "aiff":
+            yield from (piece.payload for piece in _encoded(file, sound, _FLAC, 0.0))
+        case "aac":
+            yield from (piece.payload for piece in _remuxed(file, sound, 0.0))
+        case _:
+            file.seek(0)
+            yield from iter(lambda: file.read(MOST_BYTES), b"")
 
 
 def pcm_shape(sound: Sound) -> Shape:
@@ -187,11 +204,15 @@ def _remuxed(file: BinaryIO, sound: Sound, start: float) -> Iterator[Piece]:
 
 
 def _whole(file: BinaryIO, sound: Sound, seconds: float) -> Iterator[Piece]:
-    """Give the file's own bytes from packet to packet; long Ogg pages are cut evenly."""
+    """Give the file's own bytes from packet to packet.
+
+    Ogg pages hold a second and more: they are cut evenly, but for the first, which stays
+    with the header because half a page says nothing about what it holds.
+    """
     size = file.seek(0, os.SEEK_END)
     with opened(file, layout_of(file)) as source:
         for (first, begin), (last, end) in pairwise(_growing(source.knots(), size, sound.seconds)):
-            parts = max(1, min(int((end - begin) / seconds + 1 - _JUST), last - first))
+            parts = max(1, min(int((end - begin) / seconds + 1 - _JUST), last - first)) if first else 1
             for part in range(parts):
                 low, high = (first + (last - first) * number // parts for number in (part, part + 1))
                 yield Piece(_read(file, low, high - low), begin + (end - begin) * (part + 1) / parts)
@@ -232,7 +253,7 @@ def _sized(pieces: Iterable[Piece], start: float | None, seconds: float) -> Iter
             pending, began = bytearray(), ended
         pending += piece.payload
         ended = max(ended, piece.end)
-    if pending and began is not None and ended is not None:
+    if began is not None and ended is not None and pending:
         yield from _bounded(bytes(pending), began, ended)
 
 
