@@ -1,21 +1,39 @@
-"""Outgoing HTTP: one session factory with timeouts, and the guard against SSRF."""
+"""Outgoing HTTP: one session factory with timeouts, and the guard against SSRF (security.md, row E; ruling 26)."""
 
 from __future__ import annotations
 
+import io
 import ipaddress
+import re
 import socket
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
+from fhir_bridge import clock
 from fhir_bridge.errors import BusinessRule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from urllib.parse import SplitResult
 
 CONNECT_SECONDS: Final = 10.0
+_HTTPS: Final = 443
+_SAFE: Final = re.compile(r"[!-\[\]-~]+")  # printable ASCII without space and backslash
+# All that is handed out to networks today (RFC 4291 section 2.4). Outside lie NAT64, mapped and site-local addresses.
+_UNICAST: Final = ipaddress.ip_network("2000::/3")
+# Addresses that lead to another one of the sender's choice, or to nowhere, and that not every Python knows as special.
+_NEVER: Final = tuple(
+    ipaddress.ip_network(each) for each in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2002::/16", "3fff::/20")
+)
 
 
 class _Timeouts(HTTPAdapter):
@@ -29,7 +47,7 @@ class _Timeouts(HTTPAdapter):
         self, request: requests.PreparedRequest, **options: object
     ) -> requests.Response:
         options["timeout"] = options.get("timeout") or self._timeout
-        return super().send(request, **options)  # type: ignore[arg-type]
+        return super().send(request, **options)  # type: ignore[arg-type]  # what requests gave us goes on unchanged
 
 
 def session(*, read_seconds: float = 30.0, headers: Mapping[str, str] | None = None) -> requests.Session:
@@ -42,6 +60,15 @@ def session(*, read_seconds: float = 30.0, headers: Mapping[str, str] | None = N
     return made
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a stranger's URL answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
 def public_https(url: str, *, allow_private: bool = False, at: str | None = None) -> str:
     """Return `url` when it is one the bridge may fetch for a stranger.
 
@@ -49,24 +76,137 @@ def public_https(url: str, *, allow_private: bool = False, at: str | None = None
         BusinessRule: not https on port 443, a user part, or a host that resolves to a
             private, loopback, link-local or otherwise special address.
     """
-    parts = urlsplit(url)
-    if allow_private and parts.scheme in {"http", "https"} and parts.hostname:
-        return url
-    if parts.scheme != "https" or not parts.hostname or parts.username or parts.port not in {None, 443}:
-        raise BusinessRule("Only https URLs on port 443 without a user part are fetched", at=at)
-    if not all(_is_public(address) for address in _addresses(parts.hostname, at)):
-        raise BusinessRule("The URL names a host that is not on the public internet", at=at)
+    _place(url, allow_private=allow_private, at=at)
     return url
 
 
-def _addresses(host: str, at: str | None) -> set[str]:
+def fetch(
+    url: str, *, limit: int, seconds: float, accept: str = "*/*", allow_private: bool = False, at: str | None = None
+) -> Answer:
+    """GET a URL that a stranger gave, when `public_https` allows it.
+
+    The name is resolved once and the connection goes to the very address that was judged,
+    whatever the name means a moment later. A redirect is not followed. `seconds` is the
+    time for everything, `limit` the largest body.
+
+    Raises:
+        BusinessRule: the URL is refused, or its answer is late, broken or too large.
+    """
+    place = _place(url, allow_private=allow_private, at=at)
     try:
-        return {str(entry[4][0]) for entry in socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM)}
-    except OSError as exc:
+        answer = _asked(place, limit, clock.monotonic() + seconds, accept)
+    except (OSError, HTTPException) as exc:
+        raise BusinessRule("The URL does not answer in time, or not with HTTP", at=at) from exc
+    if len(answer.body) > limit:
+        raise BusinessRule("The URL answers with more than is read", at=at)
+    return answer
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a URL leads: its addresses were judged and are the only ones connected to."""
+
+    parts: SplitResult
+    addresses: tuple[str, ...]
+
+    @property
+    def host(self) -> str:
+        return self.parts.hostname or ""
+
+    @property
+    def port(self) -> int:
+        return self.parts.port or (_HTTPS if self.parts.scheme == "https" else 80)
+
+
+def _place(url: str, *, allow_private: bool, at: str | None) -> _Place:
+    parts = _parts(url, at)
+    if not allow_private and (parts.scheme != "https" or parts.port not in {None, _HTTPS}):
+        raise BusinessRule("Only https URLs on port 443 are fetched", at=at)
+    addresses = _addresses(parts.hostname or "", at)
+    if not allow_private and not all(map(_is_public, addresses)):
+        raise BusinessRule("The URL names a host that is not on the public internet", at=at)
+    return _Place(parts, addresses)
+
+
+def _parts(url: str, at: str | None) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as exc:
+        raise BusinessRule("The URL cannot be read", at=at) from exc
+    is_web = parts.scheme in {"https", "http"} and parts.hostname and port != 0
+    if not is_web or "@" in parts.netloc or not _SAFE.fullmatch(url):
+        raise BusinessRule("Only URLs with https, a host and no user part are fetched", at=at)
+    return parts
+
+
+def _addresses(host: str, at: str | None) -> tuple[str, ...]:
+    try:
+        found = socket.getaddrinfo(host, _HTTPS, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as exc:
         raise BusinessRule("The host of the URL cannot be resolved", at=at) from exc
+    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 def _is_public(address: str) -> bool:
-    parsed = ipaddress.ip_address(address.split("%", maxsplit=1)[0])
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return (mapped or parsed).is_global
+    found = ipaddress.ip_address(address.split("%", maxsplit=1)[0])
+    if any(found in network for network in _NEVER):
+        return False
+    return found.is_global and not found.is_multicast and (found.version == 4 or found in _UNICAST)  # noqa: PLR2004 - IPv4
+
+
+def _asked(place: _Place, limit: int, deadline: float, accept: str) -> Answer:
+    target = place.parts._replace(scheme="", netloc="", fragment="").geturl()
+    head = f"GET {target if target.startswith('/') else '/' + target} HTTP/1.1\r\n"
+    head += f"Host: {place.parts.netloc}\r\nAccept: {accept}\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n"
+    with _connected(place, deadline) as connection:
+        connection.settimeout(_left(deadline))
+        connection.sendall(head.encode())
+        response = HTTPResponse(_Timed(connection, deadline), method="GET")  # type: ignore[arg-type]  # it asks for makefile only
+        response.begin()
+        return Answer(response.status, CaseInsensitiveDict(response.getheaders()), response.read(limit + 1))
+
+
+def _connected(place: _Place, deadline: float) -> socket.socket:
+    plain = _first_open(place, deadline)
+    if place.parts.scheme == "http":
+        return plain
+    trust = ssl.create_default_context()
+    trust.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
+    with plain:  # it is emptied by the wrapping, and closed when that fails
+        plain.settimeout(_left(deadline))
+        return trust.wrap_socket(plain, server_hostname=place.host)
+
+
+def _first_open(place: _Place, deadline: float) -> socket.socket:
+    *others, last = place.addresses
+    for address in others:
+        with suppress(OSError):
+            return socket.create_connection((address, place.port), min(CONNECT_SECONDS, _left(deadline)))
+    return socket.create_connection((last, place.port), min(CONNECT_SECONDS, _left(deadline)))
+
+
+def _left(deadline: float) -> float:
+    seconds = deadline - clock.monotonic()
+    if seconds <= 0:
+        raise TimeoutError
+    return seconds
+
+
+class _Timed(io.RawIOBase):
+    """Reads a connection until a moment, however slowly its bytes drip."""
+
+    def __init__(self, connection: socket.socket, deadline: float) -> None:
+        super().__init__()
+        self._connection = connection
+        self._deadline = deadline
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # the buffer BufferedReader brings
+        self._connection.settimeout(_left(self._deadline))
+        return self._connection.recv_into(buffer)

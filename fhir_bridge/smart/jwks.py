@@ -6,16 +6,17 @@ import json
 import re
 import threading
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
-import requests
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from fhir_bridge import clock, net
-from fhir_bridge.errors import BridgeError
+from fhir_bridge.errors import BusinessRule
 
 LARGEST: Final = 64 * 1024
+SECONDS: Final = 5.0
 DEFAULT_AGE: Final = 300.0
 REFETCH_SECONDS: Final = 60.0  # an unknown kid asks again at most this often (security.md, row S)
 _MAX_AGE: Final = re.compile(r"max-age=(\d{1,9})")
@@ -48,7 +49,6 @@ class JwksCache:
 
     def __init__(self, *, allow_private: bool) -> None:
         self._allow_private = allow_private
-        self._session = net.session(read_seconds=5.0, headers={"Accept": "application/json"})
         self._fetched: dict[str, _Fetched] = {}
         self._lock = threading.Lock()
 
@@ -71,13 +71,14 @@ class JwksCache:
 
     def _fetch(self, url: str) -> _Fetched:
         try:
-            net.public_https(url, allow_private=self._allow_private)
-            answer = self._session.get(url, allow_redirects=False, stream=True)
-            body = answer.raw.read(LARGEST + 1, decode_content=True)
-        except (requests.RequestException, BridgeError, OSError) as exc:
+            answer = net.fetch(
+                url, limit=LARGEST, seconds=SECONDS, accept="application/json", allow_private=self._allow_private
+            )
+        except BusinessRule as exc:
             raise ValueError("the JWKS URL did not answer") from exc
-        if answer.status_code != requests.codes.ok or len(body) > LARGEST:
+        if answer.status != HTTPStatus.OK:
             raise ValueError("the JWKS URL did not answer with a JWK Set")
         age = _MAX_AGE.search(answer.headers.get("Cache-Control", ""))
         now = clock.monotonic()
-        return _Fetched(key_set(body.decode("utf-8", "replace")), now, now + (float(age[1]) if age else DEFAULT_AGE))
+        keys = key_set(answer.body.decode("utf-8", "replace"))
+        return _Fetched(keys, now, now + (float(age[1]) if age else DEFAULT_AGE))
