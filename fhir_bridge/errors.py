@@ -83,9 +83,13 @@ class NoSuchRoute(BridgeError):
 
 
 class MethodNotAllowed(BridgeError):
-    """The path exists, the method does not."""
+    """The path exists, the method does not; `allow` lists those it has."""
 
     status, issue = 405, "not-supported"
+
+    def __init__(self, text: str, *, allow: tuple[str, ...] = ()) -> None:
+        super().__init__(text)
+        self.allow = allow
 
 
 class NotAcceptable(BridgeError):

@@ -6,7 +6,8 @@ import base64
 import io
 from typing import TYPE_CHECKING, Final
 
-from flask import Blueprint, Response, g, request, send_file
+from flask import Blueprint, Response, g, request
+from werkzeug.wsgi import wrap_file
 
 from fhir_bridge.api import fhir, respond
 from fhir_bridge.api.guard import bridge, grant
@@ -71,10 +72,11 @@ def read(id_: str) -> Response:
     if not wants_raw(stored):
         return respond.body(_as_json(row.body, file), headers=respond.versioned(row))
     disposition = "inline" if stored.startswith(_HARMLESS) else "attachment"
-    answer = send_file(file, mimetype=stored, conditional=True, etag=False)
+    answer = Response(wrap_file(request.environ, file), content_type=stored, direct_passthrough=True)
+    answer.content_length = content.size
+    answer.make_conditional(request, accept_ranges=True, complete_length=content.size)
     answer.headers.update(respond.versioned(row))
     answer.headers["Content-Disposition"] = disposition
-    answer.headers["Content-Length"] = answer.headers.get("Content-Length", str(content.size))
     return answer
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from flask import Blueprint, Response, g, request
 
@@ -33,7 +33,12 @@ if TYPE_CHECKING:
 
 routes = Blueprint("fhir", __name__, url_prefix="/fhir")
 
-CHUNK = 64 * 1024
+CHUNK: Final = 64 * 1024
+# The methods that a path of a type, and one of an instance, may have.
+_METHODS: Final[tuple[dict[Interaction, str], ...]] = (
+    {"search-type": "GET", "create": "POST"},
+    {"read": "GET", "update": "PUT"},
+)
 
 
 @routes.get("/metadata")
@@ -141,13 +146,6 @@ def explain() -> Response:
     return respond.body(write(explain_encounter(bridge(), who, json)))
 
 
-@routes.route("/", methods=["GET"])
-@routes.route("/<path:_anything>", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
-def nothing(_anything: str = "") -> Response:
-    """Every other path below the base."""
-    raise NoSuchRoute("There is nothing at this path")
-
-
 def expected_version() -> int | None:
     """Return the version that If-Match names (http.html#concurrency)."""
     tag = request.headers.get("If-Match")
@@ -181,4 +179,6 @@ def _require(type_: str, interaction: Interaction) -> None:
     if type_ not in BY_TYPE:
         raise NoSuchRoute("This resource type is not served here: see /fhir/metadata")
     if not offers(type_, interaction):
-        raise MethodNotAllowed(f"{type_} has no {interaction} here: see /fhir/metadata")
+        beside = next(level for level in _METHODS if interaction in level)
+        allow = tuple(method for each, method in beside.items() if offers(type_, each))
+        raise MethodNotAllowed(f"{type_} has no {interaction} here: see /fhir/metadata", allow=allow)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+import werkzeug.exceptions
 from flask import g, request
 from werkzeug.exceptions import HTTPException
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 _OF_STATUS: Final = {
     404: (NoSuchRoute, "There is nothing at this path"),
-    405: (MethodNotAllowed, "This path does not have this method"),
     413: (TooLarge, "The body is too large"),
     415: (UnsupportedMediaType, "This body is not read here"),
 }
@@ -69,12 +69,11 @@ def _refused(failure: BridgeError) -> Response:
 
 
 def _http(failure: HTTPException) -> Response:
+    if isinstance(failure, werkzeug.exceptions.MethodNotAllowed):
+        allow = tuple(sorted(failure.valid_methods or ()))
+        return _refused(MethodNotAllowed("This path does not have this method", allow=allow))
     kind, text = _OF_STATUS.get(failure.code or 400, (Malformed, "The request cannot be read"))
-    answer = _refused(kind(text))
-    for name, value in failure.get_headers():
-        if name == "Allow":
-            answer.headers[name] = value
-    return answer
+    return _refused(kind(text))
 
 
 def _failed(failure: Exception) -> Response:

@@ -10,7 +10,7 @@ from flask import Response, g, request
 from werkzeug.http import http_date
 
 from fhir_bridge.api.negotiate import FHIR_JSON, answered_with, preference
-from fhir_bridge.errors import BridgeError, Forbidden, NotAcceptable, Unauthenticated
+from fhir_bridge.errors import BridgeError, Forbidden, MethodNotAllowed, NotAcceptable, Unauthenticated
 from fhir_bridge.fhir.rest.outcome import from_error, outcome
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def error(failure: BridgeError) -> Response:
     if isinstance(failure, Unauthenticated):
         challenge = f'{REALM}, error="{failure.challenge}"' if failure.challenge else REALM
         headers["WWW-Authenticate"] = challenge
+    if isinstance(failure, MethodNotAllowed):
+        headers["Allow"] = ", ".join(failure.allow)
     if isinstance(failure, Forbidden):
         scope = f', scope="{failure.scope}"' if failure.scope else ""
         headers["WWW-Authenticate"] = f'{REALM}, error="insufficient_scope"{scope}'

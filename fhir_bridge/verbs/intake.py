@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from fhir_bridge.errors import Forbidden, Malformed, NoSpace, TooLarge
@@ -52,7 +53,7 @@ class Intake:
             Invalid: audio that is not base64.
             TooLarge: over a limit (ruling 19).
         """
-        cutter = Cutter(self._sink, limit=limit, root=of)
+        cutter = Cutter(partial(self._sink, of), limit=limit, root=of)
         size = 0
         for chunk in chunks:
             size += len(chunk)
@@ -67,7 +68,7 @@ class Intake:
 
     def raw(self, chunks: Iterable[bytes]) -> Blob:
         """Read a raw body into one blob."""
-        write = self._writer("data", self._bridge.settings.max_binary_bytes)
+        write = self._writer("Binary", "data", self._bridge.settings.max_binary_bytes)
         for chunk in chunks:
             write(chunk)
         self._commit()
@@ -79,16 +80,16 @@ class Intake:
         """Say that the store refers to the blobs now."""
         self.blobs = {}
 
-    def _sink(self, path: Path) -> Callable[[bytes], object]:
-        return self._writer(expression_of(path), self._bridge.settings.max_inline_audio_bytes)
+    def _sink(self, of: str, path: Path) -> Callable[[bytes], object]:
+        return self._writer(of, expression_of(path), self._bridge.settings.max_inline_audio_bytes)
 
-    def _writer(self, at: str, limit: int) -> Callable[[bytes], object]:
+    def _writer(self, of: str, at: str, limit: int) -> Callable[[bytes], object]:
         writer = self._open.enter_context(self._bridge.blobs.create(self._key))
         self._writers[at] = writer
 
         def write(piece: bytes) -> None:
             if writer.size + len(piece) > limit:
-                raise TooLarge(f"More than {limit} bytes: upload a longer recording as a Binary first", at=at)
+                raise TooLarge(f"More than {limit} bytes: upload a longer recording as a Binary first", at=f"{of}.{at}")
             writer.write(piece)
 
         return write

@@ -77,12 +77,14 @@ def _amended(case: Case) -> Plan:
 
 
 def _accepted(case: Case, recording: Recording) -> Json:
+    """Return the Media as it is stored, after checking it as it was sent, but for its audio."""
     held = recording.content
-    return checked(
-        accepted_media(
-            case.json, binary_url=recording.url, size=held.size, sha1=held.sha1, content_type=recording.found.mime
-        )
+    accepted = accepted_media(
+        case.json, binary_url=recording.url, size=held.size, sha1=held.sha1, content_type=recording.found.mime
     )
+    sent = {name: case.json.get(name) if name == "status" else value for name, value in accepted.items()}
+    checked({name: value for name, value in sent.items() if value is not None})
+    return accepted
 
 
 def _ask_mapping(case: Case, media: Media, encounter: Encounter, recording: Recording) -> None:

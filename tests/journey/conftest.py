@@ -1,0 +1,187 @@
+"""An EHR at the bridge's door: the real application, a real database, real tokens."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+import struct
+import wave
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fhir_bridge import clock
+from fhir_bridge.app import create_app
+from fhir_bridge.smart.client import secret_hash
+from fhir_bridge.store import oauth
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from flask import Flask
+    from flask.testing import FlaskClient
+
+    from fhir_bridge.settings import Settings
+    from fhir_bridge.verbs.bridge import Bridge
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+SECRET = "a secret of a test"
+ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+def example(of: str, **changes: Any) -> dict[str, Any]:
+    """A resource from tests/examples with some elements changed; None removes one."""
+    resource = json.loads((EXAMPLES / f"{of}.json").read_text()) | changes
+    return {element: value for element, value in resource.items() if value is not None}
+
+
+def wav(seconds: float = 0.5, *, rate: int = 16_000, pitch: float = 9.0) -> bytes:
+    """A tone as a WAV file."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(rate)
+        count = int(seconds * rate)
+        out.writeframes(b"".join(struct.pack("<h", int(9000 * math.sin(i / pitch))) for i in range(count)))
+    return file.getvalue()
+
+
+def media(visit: str, audio: bytes | None = None, **changes: Any) -> dict[str, Any]:
+    """A Media of the Encounter `visit` with inline audio."""
+    content = {"contentType": "audio/wav", "data": base64.b64encode(audio or wav()).decode()}
+    resource = {"resourceType": "Media", "status": "completed", "encounter": {"reference": f"Encounter/{visit}"}}
+    return resource | {"content": content} | changes
+
+
+@dataclass
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]
+    raw: bytes
+
+    @property
+    def json(self) -> dict[str, Any]:
+        return json.loads(self.raw)
+
+    @property
+    def issue(self) -> dict[str, Any]:
+        outcome = self.json
+        assert outcome["resourceType"] == "OperationOutcome", outcome
+        return outcome["issue"][0]
+
+    @property
+    def found(self) -> list[dict[str, Any]]:
+        bundle = self.json
+        assert bundle["resourceType"] == "Bundle", bundle
+        return [entry["resource"] for entry in bundle.get("entry", [])]
+
+    @property
+    def ids(self) -> list[str]:
+        return [resource["id"] for resource in self.found]
+
+
+@dataclass
+class Ehr:
+    """One client of one tenant."""
+
+    http: FlaskClient
+    name: str
+    scope: str
+    _token: str = field(default="")
+
+    def token_answer(self, scope: str | None = None, **form: str) -> Answer:
+        asked = {"grant_type": "client_credentials", "scope": scope or self.scope}
+        asked |= form or {"client_id": self.name, "client_secret": SECRET}
+        return _answer(self.http.post("/oauth/token", data=asked))
+
+    @property
+    def token(self) -> str:
+        if not self._token:
+            self._token = self.token_answer().json["access_token"]
+        return self._token
+
+    def call(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        sent.setdefault("Authorization", f"Bearer {self.token}")
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+            sent.setdefault("Content-Type", "application/fhir+json")
+        return _answer(self.http.open(f"/fhir/{path}".rstrip("/"), method=method, data=body, headers=sent))
+
+    def get(self, path: str, **headers: str) -> Answer:
+        return self.call("GET", path, **headers)
+
+    def post(self, path: str, body: Any, **headers: str) -> Answer:
+        return self.call("POST", path, body, **headers)
+
+    def put(self, path: str, body: Any, **headers: str) -> Answer:
+        return self.call("PUT", path, body, **headers)
+
+    def create(self, resource: dict[str, Any]) -> str:
+        """Create and return the id."""
+        answer = self.post(resource["resourceType"], resource)
+        assert answer.status == 201, answer.raw
+        return answer.json["id"]
+
+    def encounter(self, **changes: Any) -> str:
+        return self.create(
+            example("encounter-ambulatory", identifier=[{"system": "urn:test", "value": clock.new_id()}], **changes)
+        )
+
+
+def _answer(response: Any) -> Answer:
+    return Answer(response.status_code, dict(response.headers), response.get_data())
+
+
+@pytest.fixture
+def web_settings(sqlite_settings: Settings) -> Settings:
+    return sqlite_settings.model_copy(update={"public_url": "http://127.0.0.1:8080"})
+
+
+@pytest.fixture
+def app(web_settings: Settings) -> Iterator[Flask]:
+    made = create_app(web_settings)
+    yield made
+    made.extensions["fhir-bridge"].store.close()
+
+
+@pytest.fixture
+def bridge(app: Flask) -> Bridge:
+    return app.extensions["fhir-bridge"]
+
+
+@pytest.fixture
+def new_ehr(app: Flask, bridge: Bridge) -> Callable[..., Ehr]:
+    """Register a client and give it a token when it needs one."""
+
+    def make(scope: str = "system/*.cruds", *, tenant: str = "default", **registered: Any) -> Ehr:
+        name = f"ehr-{clock.new_id()[:8]}"
+        client = oauth.Client(name, tenant, name, scope, 0, **({"secret_hash": secret_hash(SECRET)} | registered))
+
+        def register(conn: Any) -> None:
+            if oauth.tenant(conn, tenant) is None:
+                oauth.add_tenant(conn, oauth.new_tenant(tenant, bridge.keyring))
+            oauth.add_client(conn, client)
+
+        bridge.store.write(register)
+        return Ehr(app.test_client(), name, scope)
+
+    return make
+
+
+@pytest.fixture
+def ehr(new_ehr: Callable[..., Ehr]) -> Ehr:
+    return new_ehr()
+
+
+@pytest.fixture
+def other_ehr(new_ehr: Callable[..., Ehr]) -> Ehr:
+    """A client of another tenant."""
+    return new_ehr(tenant="elsewhere")
