@@ -11,7 +11,6 @@ from fhir_bridge.smart.flows import Desk
 from fhir_bridge.smart.jwks import JwksCache
 from fhir_bridge.smart.token import Place, Verifier
 from fhir_bridge.store import oauth
-from fhir_bridge.store.versions import now_ms
 
 if TYPE_CHECKING:
     from fhir_bridge.smart.keys import SigningKey
@@ -64,13 +63,12 @@ class Tokens:
     def _first(self) -> tuple[SigningKey, ...]:
         """Make the first key; of several processes that try at once, one is heard."""
         key = keys.generate("ES384")
-        wrapped = self._bridge.keyring.wrap(key.private_json().encode(), about=_about(key.kid))
-        row = oauth.SigningKey(key.kid, key.alg, wrapped, now_ms())
+        row = oauth.new_signing_key(key.kid, key.alg, key.private_json(), self._bridge.keyring)
         self._bridge.store.write(lambda conn: oauth.add_signing_key(conn, row))
         return self._stored()
 
     def _opened(self, row: oauth.SigningKey) -> SigningKey:
-        private = self._bridge.keyring.unwrap(row.wrapped, about=_about(row.kid)).decode()
+        private = row.open_private(self._bridge.keyring)
         return keys.load(row.kid, "RS256" if row.alg == "RS256" else "ES384", private)
 
     def find_client(self, client_id: str) -> Client | None:
@@ -83,7 +81,3 @@ class Tokens:
     def is_active(self, client_id: str) -> bool:
         """Tell whether tokens of this client still count."""
         return self.find_client(client_id) is not None
-
-
-def _about(kid: str) -> str:
-    return f"signing key {kid}"

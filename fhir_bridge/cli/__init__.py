@@ -1,1 +1,7 @@
-"""One file per command."""
+"""The console script: one file per command."""
+
+from __future__ import annotations
+
+from fhir_bridge.cli.entry import main
+
+__all__ = ["main"]

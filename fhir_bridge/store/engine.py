@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from fhir_bridge.errors import StoreUnavailable
+from fhir_bridge.errors import BadSetting, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,9 +31,26 @@ _OURS: Final = (IntegrityError, DataError, ProgrammingError)
 def url_of(settings: Settings) -> URL:
     """Return where the database is: as set, else a file in the data directory."""
     if settings.database_url:
-        return make_url(settings.database_url)
+        return _known(settings.database_url)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     return make_url(f"sqlite:///{settings.data_dir.absolute() / FILE}")
+
+
+def _known(text: str) -> URL:
+    """Read a database URL whose driver is installed."""
+    try:
+        url = make_url(text)
+        url.get_dialect().import_dbapi()
+    except (ArgumentError, ImportError) as exc:
+        raise _unknown() from exc
+    if url.get_backend_name() not in {"sqlite", "postgresql"}:
+        raise _unknown()
+    return url
+
+
+def _unknown() -> BadSetting:
+    known = "sqlite:///FILE, or postgresql+psycopg://… with the extra fhir-bridge[postgres] installed"
+    return BadSetting(f"FHIR_BRIDGE_DATABASE_URL must be {known}", at="FHIR_BRIDGE_DATABASE_URL")
 
 
 def engine_of(url: URL, *, read_only: bool = False) -> Engine:

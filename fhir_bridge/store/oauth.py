@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from fhir_bridge import clock
 from fhir_bridge.errors import Duplicate
 from fhir_bridge.store import tables
+from fhir_bridge.store.versions import now_ms
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Table
@@ -80,6 +81,10 @@ class SigningKey:
     wrapped: str
     created_ms: int
     retired_ms: int | None = None
+
+    def open_private(self, keys: KeyRing) -> str:
+        """Return the private key as JSON."""
+        return keys.unwrap(self.wrapped, about=_signing_key_of(self.kid)).decode()
 
 
 Record = TypeVar("Record", Tenant, User, SigningKey)
@@ -190,6 +195,11 @@ def forget_expired(conn: Connection, now: int) -> int:
 # --- signing keys ------------------------------------------------------------------------
 
 
+def new_signing_key(kid: str, alg: str, private_json: str, keys: KeyRing) -> SigningKey:
+    """Wrap a private key for the store."""
+    return SigningKey(kid, alg, keys.wrap(private_json.encode(), about=_signing_key_of(kid)), now_ms())
+
+
 def add_signing_key(conn: Connection, new: SigningKey) -> bool:
     """Store a key; False: another process was first, there is a live one for this `alg` already."""
     added = _insert_new(conn, tables.signing_key).values(**vars(new)).on_conflict_do_nothing()
@@ -205,6 +215,42 @@ def retire_signing_keys(conn: Connection, now_ms: int) -> None:
 def signing_keys(conn: Connection) -> tuple[SigningKey, ...]:
     """Return all keys, live and retired."""
     return _found(conn, SigningKey, tables.signing_key, true())
+
+
+def _signing_key_of(kid: str) -> str:
+    return f"signing key {kid}"
+
+
+# --- rotation ----------------------------------------------------------------------------
+
+
+def rewrap(conn: Connection, old: KeyRing, new: KeyRing) -> int:
+    """Wrap under `new` all that `old` wraps, and return how many; call it within one transaction.
+
+    Raises:
+        BadSetting: `old` is not what something was wrapped under.
+    """
+    return _rewrapped_tenants(conn, old, new) + _rewrapped_signing_keys(conn, old, new)
+
+
+def _rewrapped_tenants(conn: Connection, old: KeyRing, new: KeyRing) -> int:
+    count = 0
+    for row in tenants(conn):
+        values = {"audio_key": new.wrap(row.open_audio_key(old), about=_audio_key_of(row.id))}
+        secret = row.open_corti_secret(old)
+        if secret is not None:
+            values["corti_client_secret"] = new.wrap(secret.encode(), about=_corti_secret_of(row.id))
+        conn.execute(update(tables.tenant).where(tables.tenant.c.id == row.id).values(**values))
+        count += len(values)
+    return count
+
+
+def _rewrapped_signing_keys(conn: Connection, old: KeyRing, new: KeyRing) -> int:
+    found = signing_keys(conn)
+    for row in found:
+        wrapped = new.wrap(row.open_private(old).encode(), about=_signing_key_of(row.kid))
+        conn.execute(update(tables.signing_key).where(tables.signing_key.c.kid == row.kid).values(wrapped=wrapped))
+    return len(found)
 
 
 # --- rows --------------------------------------------------------------------------------

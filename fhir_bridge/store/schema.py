@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
+from fhir_bridge.errors import BadSetting
 from fhir_bridge.keyring import KeyRing
 from fhir_bridge.store import dispatch, oauth
 from fhir_bridge.store.engine import engine_of, translated, url_of
@@ -37,6 +40,31 @@ def migrate(settings: Settings) -> None:
     finally:
         engine.dispose()
     dispatch.migrate(url.render_as_string(hide_password=False))
+
+
+def is_empty(settings: Settings) -> bool:
+    """Tell whether nothing has been migrated here yet."""
+    return not _versions(settings)
+
+
+def require_current(settings: Settings) -> None:
+    """Refuse to go on with a database of another version of the bridge.
+
+    Raises:
+        BadSetting: `migrate` has to be run first, or the database is a newer version's.
+    """
+    if _versions(settings) != set(ScriptDirectory(str(_SCRIPTS)).get_heads()):
+        at = "FHIR_BRIDGE_DATABASE_URL"
+        raise BadSetting("The database is not at this version of the bridge: run `fhir-bridge migrate`", at=at)
+
+
+def _versions(settings: Settings) -> set[str]:
+    engine = engine_of(url_of(settings))
+    try:
+        with translated(), engine.connect() as connection:
+            return set(MigrationContext.configure(connection).get_current_heads())
+    finally:
+        engine.dispose()
 
 
 def _lock(connection: Connection) -> None:

@@ -1,0 +1,30 @@
+"""`fhir-bridge purge`: applies the retention rules now."""
+
+from __future__ import annotations
+
+import click
+
+from fhir_bridge import settings
+from fhir_bridge.blobs import Blobs
+from fhir_bridge.cli.opened import store_of
+from fhir_bridge.cli.shown import as_json, shown
+from fhir_bridge.verbs import retention
+
+
+@click.command("purge")
+@as_json
+def command(*, as_json: bool) -> None:
+    """Remove audio whose results have been complete for FHIR_BRIDGE_AUDIO_RETENTION_HOURS.
+
+    Its Binary answers 410 afterwards; transcripts, facts and all other resources stay. Files that a crash left
+    behind and used-up client assertions are removed too.
+    """
+    wanted = settings.load()
+    with store_of(wanted) as store:
+        removed = retention.apply(wanted, store, Blobs.open(wanted))
+    if as_json:
+        shown(vars(removed))
+    else:
+        click.echo(
+            f"Removed {removed.audio} recordings, {removed.strays} stray files, {removed.assertions} used assertions."
+        )

@@ -1,0 +1,71 @@
+"""Removing audio whose results have been complete for long enough, and what was left by crashes (ruling 32)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from fhir_bridge.fhir.resource.reader import read
+from fhir_bridge.store import binaries, oauth, retention
+from fhir_bridge.store.versions import now_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import Connection
+
+    from fhir_bridge.blobs import Blobs
+    from fhir_bridge.settings import Settings
+    from fhir_bridge.store import Store
+
+_HOUR_MS: Final = 3_600_000
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What one round removed."""
+
+    audio: int
+    strays: int
+    assertions: int
+
+
+def apply(settings: Settings, store: Store, blobs: Blobs) -> Removed:
+    """Do one round. The row goes first: a crash in between leaves a stray, which a later round collects."""
+    before = now_ms() - round(settings.audio_retention_hours * _HOUR_MS)
+    tenants = [tenant.id for tenant in store.read(oauth.tenants)]
+    audio = 0
+    for tenant in tenants:
+        for content in store.read(lambda conn, of=tenant: _expired(conn, of, before)):
+            if store.write(lambda conn, of=tenant, binary=content.binary: binaries.forget(conn, of, binary)):
+                blobs.delete(content.blob)
+                audio += 1
+    assertions = store.write(lambda conn: oauth.forget_expired(conn, now_ms() // 1000))
+    return Removed(audio, _collected(store, blobs, tenants), assertions)
+
+
+def _expired(conn: Connection, tenant: str, before_ms: int) -> tuple[binaries.StoredBlob, ...]:
+    """Contents that only recordings name whose results are complete; one that none names is no recording yet."""
+    done, others = retention.media_bodies(conn, tenant, completed_before_ms=before_ms)
+    names = _binaries_of(done) - _binaries_of(others)
+    found = (binaries.of(conn, tenant, name) for name in sorted(names))
+    return tuple(content for content in found if content is not None)
+
+
+def _binaries_of(bodies: Iterable[str]) -> set[str]:
+    contents = (read(body).get("content") for body in bodies)
+    urls = (content.get("url") for content in contents if isinstance(content, dict))
+    return {url.removeprefix("Binary/") for url in urls if isinstance(url, str)}
+
+
+def _collected(store: Store, blobs: Blobs, tenants: Iterable[str]) -> int:
+    """Remove files that no row names: a crash left them between the disk and the database."""
+    known = [
+        content.blob
+        for tenant in tenants
+        for content in store.read(lambda conn, of=tenant: binaries.older_than(conn, of, now_ms() + _HOUR_MS))
+    ]
+    strays = list(blobs.strays(known))
+    for name in strays:
+        blobs.delete_stray(name)
+    return len(strays)
