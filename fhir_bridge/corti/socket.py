@@ -135,7 +135,7 @@ class Stream:
 
     def _next_frame(self) -> ABNF | None:
         """Return the next message or pong; pings are answered on the way. None once the connection is closed."""
-        while not self._over.is_set():
+        while True:
             try:
                 opcode, received = self._websocket.recv_data_frame(control_frame=True)
             except WebSocketTimeoutException:
@@ -147,7 +147,6 @@ class Stream:
             frame: ABNF = received
             frame.opcode = opcode  # of a message in fragments, the first one's
             return frame
-        return None
 
     def _send(self) -> None:
         """Send the configuration; after its acceptance the sound; after that what the conversation asks for."""

@@ -123,8 +123,9 @@ class Http:
                 self.send_response(reply.status)
                 for name, value in ({"Content-Length": str(len(reply.content))} | reply.headers).items():
                     self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(reply.content)
+                with suppress(OSError):  # a client that did not wait
+                    self.end_headers()
+                    self.wfile.write(reply.content)
 
             do_GET = do_POST = do_PATCH = do_DELETE = handle_any  # noqa: N815 - http.server's names
 

@@ -2,7 +2,6 @@ import logging
 import socket
 import threading
 import time
-import tracemalloc
 from dataclasses import dataclass
 from itertools import count
 
@@ -313,6 +312,32 @@ def test_a_connection_without_so_much_as_a_pong_is_given_up(websockets, stream):
     done.set()
 
 
+def test_a_server_that_takes_no_more_audio_is_given_up(websockets, stream):
+    done = threading.Event()
+
+    def scene(peer):
+        peer.accept()
+        done.wait(5)
+
+    websockets.scene = scene
+    flood = slices(10_000, size=64_000)
+    with stream(flood, patience=Patience(stall=0.3, silence=60)) as live, pytest.raises(CortiUnavailable):
+        list(live)
+    done.set()
+    assert not live.complete
+
+
+def test_a_pause_of_corti_is_no_break(websockets, stream):
+    def scene(peer):
+        peer.accept()
+        time.sleep(0.5)
+        polite_end(peer)
+
+    websockets.scene = scene
+    with stream([], patience=Patience(stall=0.1, linger=0)) as live:
+        assert list(live)[-1] == Ended()
+
+
 def test_an_end_that_never_comes_is_given_up(websockets, stream):
     def scene(peer):
         peer.accept()
@@ -467,14 +492,12 @@ def test_a_slow_listener_slows_corti_down_within_a_mebibyte(websockets, stream):
         polite_end(peer)
 
     websockets.scene = scene
-    tracemalloc.start()
     with stream(patience=Patience(linger=0.1)) as live:
         iterator = iter(live)
         next(iterator)
         time.sleep(0.3)
         held = live._inbox._size
         received = sum(1 for message in iterator if isinstance(message, Transcript))
-    tracemalloc.stop()
     assert received == 600
     assert held < 512 * 1024
 
@@ -498,7 +521,8 @@ def test_a_full_inbox_is_not_taken_for_silence():
     assert inbox.take() == Flushed()
     blocked.join(2)
     assert inbox.take() == Ended()
-    inbox.close()
+    inbox.drop()
+    inbox.close(CortiUnavailable("too late to be told"))
     inbox.put(Ended(), 1)
     assert inbox.take() is None
 
