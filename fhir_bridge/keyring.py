@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 KEY_FILE: Final = "secret.key"
 _NONCE: Final = 12
+_KEY: Final = 32
+_FOLDER: Final = "FHIR_BRIDGE_DATA_DIR"
 
 
 class KeyRing:
@@ -46,10 +49,10 @@ class KeyRing:
         Raises:
             BadSetting: wrapped under another key, for another purpose, or altered.
         """
-        raw = base64.b64decode(wrapped)
         try:
+            raw = base64.b64decode(wrapped)
             return self._cipher.decrypt(raw[:_NONCE], raw[_NONCE:], about.encode())
-        except InvalidTag as exc:
+        except (InvalidTag, ValueError) as exc:
             raise BadSetting(
                 "A stored key does not open: FHIR_BRIDGE_SECRET_KEY is not the one it was stored under",
                 at="FHIR_BRIDGE_SECRET_KEY",
@@ -57,18 +60,32 @@ class KeyRing:
 
 
 def _key_file(path: Path) -> bytes:
-    """Read the key file; the first process to ask makes it, readable by its owner only."""
+    """Read the key file; the first process to ask makes it."""
+    try:
+        if not path.exists():
+            _make(path)
+        secret = path.read_bytes()
+    except OSError as exc:
+        raise BadSetting("The key file can be neither read nor made in the data directory", at=_FOLDER) from exc
+    if len(secret) < _KEY:
+        raise BadSetting(f"{KEY_FILE} in the data directory holds no key: restore it from a backup", at=_FOLDER)
+    return secret
+
+
+def _make(path: Path) -> None:
+    """Make a key file readable by its owner only, on disk before anything is wrapped under it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.{clock.new_id()}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(base64.b64encode(clock.token_bytes(32)))
+        file.write(base64.b64encode(clock.token_bytes(_KEY)))
         file.flush()
         os.fsync(file.fileno())
+    with suppress(FileExistsError):  # another process was first: its key counts
+        os.link(fresh, path)
+    fresh.unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
     try:
-        os.link(fresh, path)  # fails when another process was first: its key counts
-    except FileExistsError:
-        pass
+        os.fsync(folder)
     finally:
-        fresh.unlink()
-    return path.read_bytes()
+        os.close(folder)
