@@ -8,60 +8,21 @@ means "there is a key that ...", and `Not` around it means "there is none".
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Literal
 
-from sqlalchemy import and_, exists, false, func, not_, or_, select, true
+from sqlalchemy import and_, false, func, not_, or_, select, true
 
 from fhir_bridge.store import tables
+from fhir_bridge.store.rows import LAST, LONGEST, Rows, key_text, last_before, successor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from sqlalchemy import ColumnElement, FromClause
+    from sqlalchemy import ColumnElement, FromClause, Select
+
+    from fhir_bridge.store.rows import OfKey
 
 Comparison = Literal["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"]
-
-_LONGEST: Final = 512  # characters of a key; PostgreSQL indexes no more than about 2,700 bytes
-_END: Final = "\U0010ffff"  # after every text: a range without an end
-_SURROGATES: Final = range(0xD800, 0xE000)
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Which rows a condition is about: whose, after which commit (None: now), under which name in SQL."""
-
-    tenant: str
-    snapshot: int | None
-    v: FromClause
-
-    def other(self) -> Rows:
-        """Return the same tenant's rows at the same moment under a new name, for a join."""
-        return Rows(self.tenant, self.snapshot, tables.version.alias())
-
-    @property
-    def theirs(self) -> ColumnElement[bool]:
-        """The tenant's versions that were current at the moment, deletions among them."""
-        until = self.v.c.until
-        mine = self.v.c.tenant == self.tenant
-        if self.snapshot is None:
-            return and_(mine, until.is_(None))
-        return and_(mine, self.v.c.seq <= self.snapshot, or_(until.is_(None), until > self.snapshot))
-
-    @property
-    def live(self) -> ColumnElement[bool]:
-        """Those that are not deletions."""
-        return and_(self.theirs, not_(self.v.c.deleted))
-
-    def has_key(self, param: int, that: Callable[[FromClause], ColumnElement[bool]]) -> ColumnElement[bool]:
-        """Whether the version has a key of `param` that ..."""
-        k = tables.key.alias()
-        return exists(
-            select(1)
-            .select_from(k)
-            .where(k.c.tenant == self.tenant, k.c.seq == self.v.c.seq, k.c.param == param, that(k))
-            .correlate(self.v)
-        )
 
 
 @dataclass(frozen=True)
@@ -72,11 +33,11 @@ class Keys:
     values: tuple[str, ...]
 
     def sql(self, rows: Rows) -> ColumnElement[bool]:
-        """EXISTS ... IN; a value that cannot be stored is a value nothing has."""
-        return rows.has_key(self.param, self.among)
+        """EXISTS ... IN."""
+        return rows.has_key(self.param, self.on)
 
-    def among(self, k: FromClause) -> ColumnElement[bool]:
-        """Whether the key `k` has one of the values."""
+    def on(self, k: FromClause) -> ColumnElement[bool]:
+        """Whether the key `k` has one of the values; one that cannot be stored is one nothing has."""
         values = [key_text(value) for value in self.values if "\0" not in value]
         return k.c.val == values[0] if len(values) == 1 else k.c.val.in_(values)
 
@@ -89,12 +50,16 @@ class Prefix:
     text: str
 
     def sql(self, rows: Rows) -> ColumnElement[bool]:
-        """Compare a range of values, which an index can serve."""
-        text = self.text[:_LONGEST]
-        after = successor(text)
+        """EXISTS ... in a range of values."""
+        return rows.has_key(self.param, self.on)
+
+    def on(self, k: FromClause) -> ColumnElement[bool]:
+        """Whether the key `k` is in the range of texts that start so."""
+        text = self.text[:LONGEST]
         if "\0" in text:
             return false()
-        return rows.has_key(self.param, lambda k: and_(k.c.val >= text, true() if after is None else k.c.val < after))
+        after = successor(text)
+        return and_(k.c.val >= text, true() if after is None else k.c.val < after)
 
 
 @dataclass(frozen=True)
@@ -123,10 +88,12 @@ class Contains:
     text: str
 
     def sql(self, rows: Rows) -> ColumnElement[bool]:
-        """Look for the text as it is: no character of it is a wildcard."""
+        """Look for the text as it is: LIKE knows wildcards and, on SQLite, no upper and lower case."""
         if "\0" in self.text:
             return false()
-        return rows.has_key(self.param, lambda k: k.c.val.contains(self.text, autoescape=True))
+        if not self.text:
+            return Present(self.param).sql(rows)
+        return rows.has_key(self.param, lambda k: func.replace(k.c.val, self.text, "") != k.c.val)
 
 
 @dataclass(frozen=True)
@@ -138,10 +105,8 @@ class Stamped:
 
     def sql(self, rows: Rows) -> ColumnElement[bool]:
         """Times grow with commit numbers, so each bound of time is one of `seq`."""
-        above = true() if self.low_ms is None else rows.v.c.seq > _last_before(rows.tenant, self.low_ms)
-        return and_(
-            above, true() if self.below_ms is None else rows.v.c.seq <= _last_before(rows.tenant, self.below_ms)
-        )
+        above = true() if self.low_ms is None else rows.v.c.seq > last_before(rows.tenant, self.low_ms)
+        return and_(above, true() if self.below_ms is None else rows.v.c.seq <= last_before(rows.tenant, self.below_ms))
 
 
 @dataclass(frozen=True)
@@ -199,12 +164,15 @@ class Chain:
     inner: Node
 
     def sql(self, rows: Rows) -> ColumnElement[bool]:
-        """The referenced resources are found first, then who refers to them."""
+        """EXISTS ... IN those the references may name."""
+        return rows.has_key(self.param, self.on(rows))
+
+    def on(self, rows: Rows) -> OfKey:
+        """Whether a key names one of the resources asked for, which are found first."""
         target = rows.other()
-        found = select(target.v.c.type + "/" + target.v.c.id).where(
-            target.live, OfType(self.types).sql(target), self.inner.sql(target)
-        )
-        return rows.has_key(self.param, lambda k: k.c.val.in_(found))
+        named = select(target.v.c.type + "/" + target.v.c.id)
+        found = named.where(target.live, OfType(self.types).sql(target), matching(target, self.inner))
+        return lambda k: k.c.val.in_(found)
 
 
 @dataclass(frozen=True)
@@ -222,7 +190,7 @@ class Reverse:
             select(k.c.val)
             .join_from(k, source.v, and_(k.c.tenant == source.v.c.tenant, k.c.seq == source.v.c.seq))
             .where(k.c.tenant == rows.tenant, k.c.param == self.param)
-            .where(source.live, source.v.c.type == self.type, self.inner.sql(source))
+            .where(source.live, source.v.c.type == self.type, matching(source, self.inner))
         )
         return (rows.v.c.type + "/" + rows.v.c.id).in_(found)
 
@@ -262,6 +230,8 @@ class Not:
 
 Node = Keys | Prefix | Between | Contains | Stamped | Present | OfType | Ids | Seq | Chain | Reverse | And | Or | Not
 
+Indexed = Keys | Prefix | Chain  # what the index of keys can answer without a look at versions
+
 ALL: Final = And(())
 NOTHING: Final = Or(())
 
@@ -278,31 +248,30 @@ class Filter:
         return Filter(self.tenant, And((self.where, *nodes)))
 
 
-def key_text(val: str) -> str:
-    """Return how a key's value is stored: a long one is cut, and its digest keeps it distinct."""
-    if len(val) <= _LONGEST:
-        return val
-    return val[:_LONGEST] + sha256(val.encode()).hexdigest()
+def conjuncts(where: Node) -> Iterator[Node]:
+    """Take ANDs apart."""
+    if isinstance(where, And):
+        for node in where.nodes:
+            yield from conjuncts(node)
+    else:
+        yield where
 
 
-def successor(prefix: str) -> str | None:
-    """Return the first text after all that start with `prefix`, in code point order; None: there is none."""
-    kept = prefix.rstrip(_END)
-    if not kept:
-        return None
-    following = ord(kept[-1]) + 1
-    return kept[:-1] + chr(_SURROGATES.stop if following in _SURROGATES else following)
+def seqs(rows: Rows, node: Indexed) -> Select[int]:
+    """Return the commit numbers of all versions, past ones too, for which `node` holds."""
+    return rows.with_key(node.param, node.on(rows) if isinstance(node, Chain) else node.on)
 
 
-def _last_before(tenant: str, at_ms: int) -> ColumnElement[int]:
-    """The last commit number stamped before a time, 0 when there is none."""
-    past = tables.version.alias()
-    last = select(past.c.seq).where(past.c.tenant == tenant, past.c.at_ms < at_ms)
-    return func.coalesce(last.order_by(past.c.at_ms.desc(), past.c.seq.desc()).limit(1).scalar_subquery(), 0)
+def matching(rows: Rows, where: Node) -> ColumnElement[bool]:
+    """Return a condition on many rows: the first part that an index can answer is asked of it."""
+    parts = list(conjuncts(where))
+    first = next((part for part in parts if isinstance(part, Indexed)), None)
+    asked = (rows.v.c.seq.in_(seqs(rows, part)) if part is first else part.sql(rows) for part in parts)
+    return and_(true(), *asked)
 
 
 def _end(k: FromClause) -> ColumnElement[str]:
-    return func.coalesce(k.c.high, _END)
+    return func.coalesce(k.c.high, LAST)
 
 
 def _within(val: ColumnElement[str], high: ColumnElement[str], low_asked: str, high_asked: str) -> ColumnElement[bool]:

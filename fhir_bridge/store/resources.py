@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import and_, exists, func, select, true
 
 from fhir_bridge.store import tables
-from fhir_bridge.store.filter import And, Filter, Keys, Node, Rows
-from fhir_bridge.store.versions import NewVersion, Once, Row, hold, instant, now_ms, once, put, remove
+from fhir_bridge.store.plan import Plan
+from fhir_bridge.store.rows import Rows
+from fhir_bridge.store.versions import NewVersion, Once, Row, hold, instant, now_ms, once, put, release, remove
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from sqlalchemy import ColumnElement, Connection, FromClause, Select
+
+    from fhir_bridge.store.filter import Filter
 
 __all__ = [
     "Cursor",
@@ -36,6 +39,7 @@ __all__ = [
     "once",
     "put",
     "read",
+    "release",
     "remove",
     "search",
     "seq_at",
@@ -113,15 +117,15 @@ def search(
     `snapshot` is a commit number from `snapshot()`; None searches what is there now.
     """
     rows = _rows(filter_, snapshot)
-    source, condition = _matching(rows, filter_.where)
-    return _page(conn, _select(rows.v).select_from(source).where(condition), rows.v, (after, count))
+    plan = Plan.of(conn, rows, filter_.where)
+    return _page(conn, _select(rows.v).select_from(plan.source).where(plan.where), plan.seq, (after, count))
 
 
 def total(conn: Connection, filter_: Filter, *, snapshot: int | None = None) -> int:
     """Count all resources that the filter lets through."""
     rows = _rows(filter_, snapshot)
-    source, condition = _matching(rows, filter_.where)
-    return conn.execute(select(func.count()).select_from(source).where(condition)).scalar_one()
+    plan = Plan.of(conn, rows, filter_.where)
+    return conn.execute(select(func.count()).select_from(plan.source).where(plan.where)).scalar_one()
 
 
 def named_by(conn: Connection, tenant: str, seqs: Iterable[int], param: int) -> tuple[str, ...]:
@@ -149,7 +153,7 @@ def history(
     """
     v = tables.version.alias()
     found = _select(v).where(v.c.seq > since, v.c.seq <= snapshot, _visible(v, filter_, types, id))
-    return _page(conn, found, v, (after, count))
+    return _page(conn, found, v.c.seq, (after, count))
 
 
 def history_total(
@@ -174,11 +178,11 @@ def _rows(filter_: Filter, snapshot: int | None) -> Rows:
     return Rows(filter_.tenant, snapshot, tables.version.alias())
 
 
-def _select(v: FromClause) -> Select[tuple[object, ...]]:
+def _select(v: FromClause) -> Select[*tuple[object, ...]]:
     return select(*(v.c[name] for name in _COLUMNS))
 
 
-def _one(conn: Connection, found: Select[tuple[object, ...]]) -> Row | None:
+def _one(conn: Connection, found: Select[*tuple[object, ...]]) -> Row | None:
     row = conn.execute(found).mappings().first()
     return None if row is None else Row(**row)
 
@@ -196,39 +200,17 @@ def _visible(v: FromClause, filter_: Filter, types: tuple[str, ...], id_: str | 
     return and_(v.c.tenant == filter_.tenant, _named(v, types, id_), current)
 
 
-def _matching(rows: Rows, where: Node) -> tuple[FromClause, ColumnElement[bool]]:
-    """Say where to look and for what.
-
-    A condition that asks for one value of a key becomes a join: keys of one value stand
-    in the order of `seq`, so the newest page is read off the index. All others are
-    looked up for each row that is left.
-    """
-    source: FromClause = rows.v
-    conditions = [rows.live]
-    for node in _conjuncts(where):
-        if isinstance(node, Keys) and len(node.values) == 1:
-            k = tables.key.alias()
-            of_row = and_(k.c.tenant == rows.v.c.tenant, k.c.seq == rows.v.c.seq)
-            source = source.join(k, and_(of_row, k.c.tenant == rows.tenant, k.c.param == node.param, node.among(k)))
-        else:
-            conditions.append(node.sql(rows))
-    return source, and_(*conditions)
-
-
-def _conjuncts(where: Node) -> Iterator[Node]:
-    if isinstance(where, And):
-        for node in where.nodes:
-            yield from _conjuncts(node)
-    else:
-        yield where
-
-
-def _page(conn: Connection, found: Select[tuple[object, ...]], v: FromClause, span: tuple[Cursor | None, int]) -> Page:
+def _page(
+    conn: Connection,
+    found: Select[*tuple[object, ...]],
+    seq: ColumnElement[int],
+    span: tuple[Cursor | None, int],
+) -> Page:
     """Read one row more than asked for: it tells whether another page follows."""
     after, count = span
     if after is not None:
-        found = found.where(v.c.seq < int(after[0]))
-    told = conn.execute(found.order_by(v.c.seq.desc()).limit(count + 1)).mappings()
+        found = found.where(seq < int(after[0]))
+    told = conn.execute(found.order_by(seq.desc()).limit(count + 1)).mappings()
     rows = [Row(**row) for row in told]
     shown = tuple(rows[:count])
     more = len(rows) > count and shown

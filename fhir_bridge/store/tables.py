@@ -96,6 +96,7 @@ once = Table(
     Column("digest", Bytewise, nullable=False),
     Column("type", Bytewise, nullable=False),
     Column("id", Bytewise, nullable=False),
+    Index("once_holder", "tenant", "type", "id"),
 )
 
 blob = Table(

@@ -166,7 +166,7 @@ _LAWS: Final[tuple[Callable[[Connection], Iterable[Finding]], ...]] = (
 )
 
 
-def _told(conn: Connection, law: str, broken: Select[tuple[str, object]]) -> Iterator[Finding]:
+def _told(conn: Connection, law: str, broken: Select[str, object]) -> Iterator[Finding]:
     for tenant, row in conn.execute(broken):
         yield Finding(law, tenant, str(row))
 

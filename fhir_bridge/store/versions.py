@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from fhir_bridge import clock
 from fhir_bridge.errors import Forbidden, VersionConflict
 from fhir_bridge.store import tables
-from fhir_bridge.store.filter import key_text
+from fhir_bridge.store.rows import key_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

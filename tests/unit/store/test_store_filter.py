@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,6 +17,7 @@ from fhir_bridge.store.filter import (
     And,
     Between,
     Chain,
+    Contains,
     Ids,
     Keys,
     Not,
@@ -26,9 +27,9 @@ from fhir_bridge.store.filter import (
     Present,
     Reverse,
     Seq,
-    key_text,
-    successor,
+    Stamped,
 )
+from fhir_bridge.store.rows import key_text, successor
 
 TYPES = ("Encounter", "Patient")
 TOKEN, REFERENCE, TEXT, DATE = 1, 2, 3, 4
@@ -37,7 +38,7 @@ END = "\U0010ffff"
 tokens = st.sampled_from(["a", "b", "urn:s|a", "é"])
 references = st.sampled_from([f"{type_}/{n}" for type_ in TYPES for n in "12"])
 # Around the holes and the ends of Unicode, where a prefix and its range could part.
-texts = st.text(alphabet="ab\ud7ff\ue000\U0010ffff", max_size=3)
+texts = st.text(alphabet="abA%_\ud7ff\ue000\U0010ffff", max_size=3)
 days = st.integers(10, 16).map(lambda n: f"2026-01-{n}")
 date_keys = st.tuples(st.just(DATE), days, st.none() | days).map(
     lambda k: k if k[2] is None else (DATE, *sorted(k[1:]))
@@ -60,6 +61,7 @@ leaves = st.one_of(
     st.builds(Keys, st.just(TOKEN), st.lists(tokens | st.just("\0"), max_size=2).map(tuple)),
     st.builds(Keys, st.just(REFERENCE), references.map(lambda value: (value,))),
     st.builds(Prefix, st.just(TEXT), texts | st.just("\0")),
+    st.builds(Contains, st.just(TEXT), texts | st.just("\0")),
     st.builds(
         lambda span, prefix: Between(DATE, *sorted(span), prefix),
         st.tuples(days, days),
@@ -69,6 +71,8 @@ leaves = st.one_of(
     st.builds(OfType, st.sampled_from([("Patient",), ("Encounter",), TYPES, ()])),
     st.builds(Ids, st.sampled_from([("1",), ("1", "2"), (), ("\0",)])),
     st.builds(Seq, st.none() | st.integers(0, 8), st.none() | st.integers(0, 8)),
+    # Numbers of steps here, which `at_the_times_of` turns into the times they got.
+    st.builds(Stamped, st.none() | st.integers(0, 8), st.none() | st.integers(0, 8)),
     st.sampled_from([ALL, NOTHING]),
 )
 nodes = st.recursive(
@@ -91,6 +95,7 @@ class Version:
     type: str
     id: str
     seq: int
+    at_ms: int
     keys: tuple | None
 
     def of(self, param: int) -> list[tuple]:
@@ -113,12 +118,17 @@ def compared(node: Between, val: str, high: str | None) -> bool:
     }[node.prefix]
 
 
-def holds(node, it: Version, now: list[Version]) -> bool:  # noqa: C901, PLR0911 - one case a node
+def holds(node, it: Version, now: list[Version]) -> bool:  # noqa: C901, PLR0911, PLR0912 - one case a node
     match node:
         case Keys():
             return any(val in node.values for val, _ in it.of(node.param))
         case Prefix():
             return any(val.startswith(node.text) for val, _ in it.of(node.param))
+        case Contains():
+            return any(node.text in val for val, _ in it.of(node.param))
+        case Stamped():
+            early = node.low_ms is not None and it.at_ms < node.low_ms
+            return not early and (node.below_ms is None or it.at_ms < node.below_ms)
         case Between():
             return any(compared(node, val, high) for val, high in it.of(node.param))
         case Present():
@@ -145,6 +155,25 @@ def holds(node, it: Version, now: list[Version]) -> bool:  # noqa: C901, PLR0911
             return any(holds(node.inner, s, now) for s in sources)
 
 
+def at_the_times_of(versions: list[Version], node):
+    """Replace numbers of steps by their times throughout a node."""
+
+    def time(n: int | None) -> int | None:
+        return None if n is None or not versions else versions[min(n, len(versions) - 1)].at_ms + n % 2
+
+    match node:
+        case Stamped():
+            return Stamped(time(node.low_ms), time(node.below_ms))
+        case And() | Or():
+            return type(node)(tuple(at_the_times_of(versions, each) for each in node.nodes))
+        case Not():
+            return Not(at_the_times_of(versions, node.node))
+        case Chain() | Reverse():
+            return replace(node, inner=at_the_times_of(versions, node.inner))
+        case _:
+            return node
+
+
 def current(versions: list[Version], snapshot: int) -> list[Version]:
     latest = {(v.type, v.id): v for v in versions if v.seq <= snapshot}
     return [v for v in latest.values() if v.keys is not None]
@@ -158,7 +187,7 @@ def written(store, tenant: str, told) -> list[Version]:
         else:
             (row,) = put(store, new(id_, type_=type_, keys=new_keys), tenant=tenant)
         if row is not None:
-            versions.append(Version(type_, id_, row.seq, None if new_keys is None else tuple(new_keys)))
+            versions.append(Version(type_, id_, row.seq, row.at_ms, None if new_keys is None else tuple(new_keys)))
     return versions
 
 
@@ -175,7 +204,7 @@ def test_a_search_finds_what_a_naive_reading_finds_at_every_moment(store, told, 
     last = versions[-1].seq if versions else 0
 
     def found(conn):
-        for node in asked:
+        for node in (at_the_times_of(versions, each) for each in asked):
             for snapshot in (None, last // 2, last):
                 now = current(versions, last if snapshot is None else snapshot)
                 wanted = sorted((v.seq for v in now if holds(node, v, now)), reverse=True)

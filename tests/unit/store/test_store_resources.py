@@ -247,3 +247,49 @@ def test_a_value_that_may_exist_once_belongs_to_the_first(store):
     assert claim(first) is None
     assert claim(second) == first
     assert claim(second, kind="another") is None
+
+
+def test_claims_end_with_the_resource_that_let_them_go(store):
+    first, second = resources.Once("digest", "Encounter", "a"), resources.Once("digest", "Encounter", "b")
+
+    def claim(mine: resources.Once, val: str) -> resources.Once | None:
+        return store.write(lambda conn: resources.once(conn, TENANT, "identifier", val, mine=mine))
+
+    claim(first, "1"), claim(second, "2")
+    store.write(lambda conn: resources.release(conn, TENANT, "identifier", ("Encounter", "a")))
+
+    assert claim(second, "1") is None
+    assert claim(first, "2") == second
+
+
+def test_an_include_leads_to_what_the_rows_of_a_page_refer_to(store):
+    rows = put(
+        store,
+        new("a", keys=[(2, "Patient/1"), (2, "Patient/2"), (1, "x")]),
+        new("b", keys=[(2, "Patient/2")]),
+        new("c", keys=[(2, "Patient/3")]),
+    )
+
+    def named(*seqs: int) -> tuple[str, ...]:
+        return store.read(lambda conn: resources.named_by(conn, TENANT, seqs, 2))
+
+    assert named(rows[0].seq, rows[1].seq) == ("Patient/1", "Patient/2")
+    assert named() == ()
+
+
+def test_a_snapshot_tells_the_time_of_its_last_commit(store):
+    (row,) = put(store, new())
+
+    assert store.read(lambda conn: resources.snapshot(conn, TENANT)).at == row.at
+
+
+@pytest.mark.parametrize("many", [7, 2500])
+def test_few_or_many_that_match_are_found_newest_first(store, many):
+    put(store, *(new(f"e{n}", keys=[(1, "x"), (2, "y" if n % 2 else "z")]) for n in range(many)))
+    both = MINE.narrowed(OfType(("Encounter",)), Keys(1, ("x",)), Keys(2, ("y",)))
+
+    page = store.read(lambda conn: resources.search(conn, both, count=2))
+    rest = store.read(lambda conn: resources.search(conn, both, after=page.following, count=many))
+
+    assert [row.seq for row in (*page.rows, *rest.rows)] == list(range(many, 0, -1))[(many % 2) :: 2]
+    assert store.read(lambda conn: resources.total(conn, both)) == many // 2

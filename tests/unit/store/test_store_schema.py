@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 
 from fhir_bridge import store as store_package
+from fhir_bridge.errors import BadSetting
 from fhir_bridge.keyring import KeyRing
 from fhir_bridge.settings import Settings
 from fhir_bridge.store import oauth, schema, tables
@@ -92,3 +94,29 @@ def test_a_new_data_directory_is_made_with_its_key_and_its_tenant(tmp_path):
     tenant = store.read(lambda conn: oauth.tenant(conn, "default"))
     assert len(tenant.open_audio_key(KeyRing.open(settings))) == 32
     store.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["mysql://127.0.0.1/x", "postgresql+nosuchdriver://127.0.0.1/x", "no url", "nosuch://x"],
+)
+def test_a_database_that_is_not_known_here_is_a_bad_setting(tmp_path, url):
+    with pytest.raises(BadSetting) as caught:
+        schema.migrate(Settings(data_dir=tmp_path, database_url=url))
+
+    assert caught.value.at == "FHIR_BRIDGE_DATABASE_URL"
+
+
+def test_a_database_of_another_version_is_refused(settings, store):
+    schema.require_current(settings)
+    assert not schema.is_empty(settings)
+    store.write(lambda conn: conn.execute(text("UPDATE alembic_version SET version_num = '9999'")))
+    try:
+        with pytest.raises(BadSetting, match="migrate"):
+            schema.require_current(settings)
+    finally:
+        store.write(lambda conn: conn.execute(text("UPDATE alembic_version SET version_num = '0001'")))
+
+
+def test_a_database_that_was_never_migrated_is_empty(tmp_path):
+    assert schema.is_empty(Settings(data_dir=tmp_path))

@@ -105,6 +105,7 @@ def _once() -> None:
         sa.Column("type", TEXT, nullable=False),
         sa.Column("id", TEXT, nullable=False),
     )
+    op.create_index("once_holder", "once", ["tenant", "type", "id"])
 
 
 def _blob() -> None:
