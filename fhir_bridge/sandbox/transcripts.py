@@ -142,8 +142,9 @@ def _found(interaction: Interaction, transcript_id: str) -> Transcript:
 
 def _still(state: State, transcript: Transcript, *, count: bool) -> bool:
     """Whether it is `processing`: because it is, or for as many polls as are switched on."""
+    still = transcript.status == "processing" or transcript.polls < state.switches.transcript_polls
     transcript.polls += count
-    return transcript.status == "processing" or transcript.polls <= state.switches.transcript_polls
+    return still
 
 
 def _answer(state: State, transcript: Transcript, *, processing: bool) -> Response:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from flask import Response, request
 from simple_websocket import ConnectionClosed, Server
 from werkzeug.serving import WSGIRequestHandler
+from wsproto.utilities import LocalProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +20,9 @@ BACKLOG = 64
 RESET = 1006
 GOODBYE = 2.0
 """Seconds a client has to answer our close frame."""
+
+# The last is raised while the client's close frame is still being answered.
+_GONE = (ConnectionClosed, OSError, LocalProtocolError)
 
 
 class QuietHandler(WSGIRequestHandler):
@@ -93,7 +97,7 @@ class Wire:
         """Send a text frame; a client that went away is noticed by `receive`."""
         try:
             self.server.send(text)
-        except (ConnectionClosed, OSError):
+        except _GONE:
             self.server.connected = False
 
     def close(self, code: int = 1000, reason: str | None = None) -> None:
@@ -103,7 +107,7 @@ class Wire:
             return
         try:
             self.server.close(code, reason)
-        except (ConnectionClosed, OSError):
+        except _GONE:
             return
 
     def reset(self) -> None:

@@ -31,7 +31,7 @@ class Caller:
         headers = {"Authorization": f"Bearer {self.token}", "Tenant-Name": self.tenant} | more.pop("headers", {})
         headers = {k: v for k, v in headers.items() if v is not None}
         more = {"timeout": 60, "allow_redirects": False} | more
-        return requests.request(method, f"{self.url}/v2{path}", headers=headers, **more)
+        return requests.request(method, f"{self.url}/v2{path}", headers=headers, **more)  # noqa: S113 - in more
 
     def create(self, identifier="enc-1", **more):
         body = {"encounter": {"identifier": identifier, "status": "planned", "type": "consultation"}, **more}
@@ -43,7 +43,7 @@ class Caller:
         url = interaction["websocketUrl"] if isinstance(interaction, dict) else interaction
         query = f"token={quote(f'Bearer {self.token}')}" if query is None else query
         socket = websocket.create_connection(f"{url}{'&' if '?' in url else '?'}{query}", timeout=20)
-        self.sockets.append(socket)
+        self.sockets.append((socket, socket.sock))
         return Talk(socket)
 
     def live(self, interaction, **more):
@@ -53,8 +53,9 @@ class Caller:
         return talk
 
     def close(self):
-        for socket in self.sockets:
-            socket.close()
+        for socket, raw in self.sockets:
+            socket.shutdown()
+            raw.close()
 
 
 class Talk:

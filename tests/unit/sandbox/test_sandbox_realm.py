@@ -42,7 +42,7 @@ def test_a_refused_grant_is_answered_as_keycloak_does(call, form, status, error)
     assert answer.json()["error_description"]
 
 
-def test_the_secret_may_come_by_basic_authentication(call, sandbox):
+def test_the_secret_may_come_by_basic_authentication(sandbox):
     answer = requests.post(
         f"{sandbox.url}/realms/base/protocol/openid-connect/token",
         data={"grant_type": "client_credentials"},
