@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 TAKEN: Final = frozenset({"wav", "mp3", "mp4", "webm", "ogg", "flac"})
 MOST_BYTES: Final = 150 * 1000 * 1000
 _PATIENCE: Final = 3_600.0  # seconds for a transcript
-_POLLS: Final = (1.0, 1.0, 2.0, 2.0, 5.0)  # then the last one again
+_POLLS: Final = (0.5, 1.0, 2.0, 2.0, 5.0)  # then the last one again
 _VISIBLE: Final = (1.0, 2.0, 5.0, 5.0)  # an uploaded recording is found some seconds later (corti-api 1.5)
 
 
@@ -68,16 +68,22 @@ def _file(run: Run, scene: Scene) -> Iterator[BinaryIO]:
 def _transcribed(run: Run, scene: Scene, recording: str, config: StreamConfig) -> tuple[Segment, ...]:
     interaction, seconds = str(scene.interaction.corti_id), scene.recording.sound.seconds
     transcript = _requested(run, interaction, _draft(recording, config), seconds)
-    waited, polls = 0.0, iter(_POLLS)
-    while transcript.status == "processing":
-        run.hold.wait(pause := next(polls, _POLLS[-1]))
+    if transcript.status == "processing" and _status(run, interaction, transcript.id) != "failed":
+        transcript = run.account.client.transcript(interaction, transcript.id, seconds=seconds)
+    if transcript.status != "completed":
+        raise CortiRefused("Corti could not transcribe the recording: send it in another format, or stream it")
+    return transcript.segments
+
+
+def _status(run: Run, interaction: str, transcript: str) -> str:
+    """Wait until Corti has listened to the end."""
+    waited, pauses = 0.0, iter(_POLLS)
+    while (status_ := run.account.client.transcript_status(interaction, transcript)) == "processing":
+        run.hold.wait(pause := next(pauses, _POLLS[-1]))
         waited += pause
         if waited > _PATIENCE:
             raise CortiTimeout("Corti did not finish the transcript of the recording")
-        transcript = run.account.client.transcript(interaction, transcript.id, seconds=seconds)
-    if transcript.status == "failed":
-        raise CortiRefused("Corti could not transcribe the recording: send it in another format, or stream it")
-    return transcript.segments
+    return status_
 
 
 def _requested(run: Run, interaction: str, draft: TranscriptDraft, seconds: float) -> RecordedTranscript:

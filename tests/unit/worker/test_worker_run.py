@@ -1,0 +1,308 @@
+"""A run from the queue to results, against a Corti that hears numbers."""
+
+from __future__ import annotations
+
+import pytest
+
+from fhir_bridge.store import verify
+from fhir_bridge.store.states import State
+
+FACTS = 5  # in 200 numbers
+
+
+@pytest.fixture(autouse=True)
+def _verified(ward):
+    """What `verify` proves holds after every test (reliability.md, rule 4)."""
+    yield
+    assert ward.rooms.store.read(verify.findings) == ()
+
+
+def issue_of(task):
+    [outcome] = task["contained"]
+    return outcome["issue"][0]
+
+
+def test_an_encounter_becomes_an_interaction(ward):
+    encounter = ward.admit()
+
+    ward.work()
+
+    task = ward.task_of(encounter)
+    [interaction] = ward.sandbox.state.interactions.values()
+    assert task["status"] == "completed"
+    assert task["identifier"][0]["value"] == interaction.id
+
+
+def test_an_encounter_that_changes_is_brought_up_to_date(ward):
+    encounter = ward.admit(status="in-progress")
+    ward.work()
+
+    ward.amend(encounter, status="finished")
+    ward.work()
+
+    [interaction] = ward.sandbox.state.interactions.values()
+    assert interaction.encounter["status"] == "completed"
+    assert ward.task_of(encounter)["status"] == "completed"
+
+
+def test_an_encounter_entered_in_error_is_deleted_at_corti_in_corti_s_words(ward):
+    encounter = ward.admit()
+    ward.work()
+
+    ward.amend(encounter, status="entered-in-error")
+    ward.work()
+
+    [interaction] = ward.sandbox.state.interactions.values()
+    assert interaction.encounter["status"] == "deleted"
+
+
+def test_an_encounter_cancelled_before_its_interaction_was_made_gets_none(ward):
+    encounter = ward.admit()
+    ward.amend(encounter, status="cancelled")
+
+    ward.work()
+
+    assert ward.task_of(encounter)["status"] == "completed"
+    assert not ward.sandbox.state.interactions
+
+
+def test_a_recording_becomes_a_transcript_and_facts(ward):
+    encounter = ward.admit()
+    media = ward.record(encounter, 200)
+
+    ward.work()
+
+    task = ward.task_of(media)
+    assert task["status"] == "completed"
+    assert ward.resource("Media", media)["status"] == "completed"
+    assert ward.numbers() == list(range(200))
+    assert len(ward.facts()) == FACTS
+    assert len(task["output"]) == 1 + FACTS
+    assert len(ward.all("Provenance")) == 1 + FACTS
+    assert {one["id"] for one in ward.all("Device")} == {"fhir-bridge", "corti-ambient"}
+
+
+def test_a_recording_can_be_uploaded_instead(ward):
+    encounter = ward.admit()
+    extension = [{"url": "urn:x-fhir-bridge:transport", "valueCode": "recording"}]
+    media = ward.record(encounter, 200, extension=extension)
+
+    ward.work()
+
+    assert ward.task_of(media)["status"] == "completed"
+    assert ward.numbers() == list(range(200))
+    assert len(ward.facts()) == FACTS
+    assert not ward.sandbox.state.sessions
+
+
+def test_two_recordings_of_an_encounter_follow_one_another(ward):
+    encounter = ward.admit()
+    first = ward.record(encounter, 40)
+    second = ward.record(encounter, 40)
+
+    assert [ward.job_of(one).state for one in (first, second)] == [State.STORED, State.STORED]
+    ward.work()
+
+    assert [ward.task_of(one)["status"] for one in (first, second)] == ["completed", "completed"]
+    assert len(ward.sandbox.state.interactions) == 1
+
+
+def test_a_recording_that_cannot_be_heard_fails_with_what_to_do(ward):
+    media = ward.record(ward.admit(), b"RIFF\x00\x00\x00\x00WAVE nothing")
+
+    ward.work()
+
+    assert ward.task_of(media)["status"] == "failed"
+    assert ward.resource("Media", media)["status"] == "stopped"
+    assert issue_of(ward.task_of(media))["severity"] == "error"
+
+
+def test_wrong_credentials_fail_at_once(ward):
+    ward.sandbox.state.clients.clear()
+    encounter = ward.admit()
+
+    ward.work()
+
+    assert issue_of(ward.task_of(encounter))["code"] == "login"
+
+
+def test_a_recording_after_a_failed_interaction_tries_to_make_it_itself(ward):
+    known = dict(ward.sandbox.state.clients)
+    ward.sandbox.state.clients.clear()
+    encounter = ward.admit()
+    ward.work()
+    ward.sandbox.state.clients.update(known)
+
+    media = ward.record(encounter, 40)
+    ward.work()
+
+    assert ward.task_of(media)["status"] == "completed"
+
+
+def test_a_refused_configuration_fails_at_once(ward):
+    ward.sandbox.switches.config_denied = "mode not available"
+    media = ward.record(ward.admit(), 40)
+
+    ward.work()
+
+    assert ward.task_of(media)["status"] == "failed"
+    assert len(ward.sandbox.state.sessions) == 1
+
+
+def test_a_language_that_is_refused_is_answered_with_those_that_are_offered(ward):
+    ward.sandbox.switches.config_denied = "language not available"
+    media = ward.record(ward.admit(), 40)
+
+    ward.work()
+
+    assert "it offers " in issue_of(ward.task_of(media))["details"]["text"]
+
+
+def test_pcm_that_is_refused_goes_as_webm(ward):
+    ward.sandbox.switches.refused_formats = ("audio/pcm",)
+    media = ward.record(ward.admit(), 80)
+
+    ward.work()
+
+    assert ward.task_of(media)["status"] == "completed"
+    assert ward.numbers() == list(range(80))
+
+
+def test_a_recording_whose_formats_are_all_refused_is_uploaded(ward):
+    ward.sandbox.switches.refused_formats = ("audio/",)
+    media = ward.record(ward.admit(), 80)
+
+    ward.work()
+
+    assert ward.job_of(media).transport == "recording"
+    assert ward.numbers() == list(range(80))
+
+
+def test_a_break_loses_and_doubles_nothing(ward):
+    ward.sandbox.switches.close_at = 20.0
+    media = ward.record(ward.admit(), 200)
+
+    ward.work()
+
+    assert ward.task_of(media)["status"] == "completed"
+    assert ward.job_of(media).session == 2
+    assert ward.numbers() == list(range(200))
+    assert len(ward.facts()) == FACTS
+
+
+def test_a_reset_connection_that_swallowed_words_loses_and_doubles_nothing(ward):
+    ward.sandbox.switches.drop_at_byte = 700_000
+    ward.sandbox.switches.untold_lost_at_break = True
+    media = ward.record(ward.admit(), 200)
+
+    ward.work()
+
+    assert ward.numbers() == list(range(200))
+    assert len(ward.facts()) == FACTS
+    assert ward.task_of(media)["status"] == "completed"
+
+
+def test_facts_told_again_under_new_ids_stay_one_observation_each(ward):
+    ward.sandbox.switches.close_at = 30.0
+    ward.sandbox.switches.new_fact_ids_on_resume = True
+    media = ward.record(ward.admit(), 200)
+
+    ward.work()
+
+    assert len(ward.facts()) == FACTS
+    assert ward.task_of(media)["status"] == "completed"
+    assert any(len(one["identifier"]) > 1 for one in ward.all("Observation"))
+
+
+def test_after_five_breaks_without_progress_the_recording_is_uploaded(ward):
+    ward.sandbox.switches.drop_at_byte = 16_000
+    ward.sandbox.switches.untold_lost_at_break = True
+    ward.sandbox.switches.breaks = 100
+    media = ward.record(ward.admit(), 80)
+
+    ward.work()
+
+    assert ward.job_of(media).transport == "recording"
+    assert ward.task_of(media)["status"] == "completed"
+    assert ward.numbers() == list(range(80))
+
+
+def test_a_stream_without_a_goodbye_is_complete_when_corti_had_flushed(ward):
+    ward.sandbox.switches.ended = False
+    media = ward.record(ward.admit(), 80)
+
+    ward.work()
+
+    assert ward.task_of(media)["status"] == "completed"
+    assert ward.numbers() == list(range(80))
+
+
+def test_corti_down_puts_the_task_on_hold_and_loses_nothing(ward):
+    ward.sandbox.switches.credit = False
+    media = ward.record(encounter := ward.admit(), 80)
+
+    ward.work()
+    assert ward.task_of(encounter)["status"] == "on-hold"
+    assert ward.task_of(media)["status"] == "accepted"
+    assert issue_of(ward.task_of(encounter))["severity"] == "warning"
+
+    ward.sandbox.switches.credit = True
+    ward.hurry()
+    ward.work()
+    assert ward.task_of(encounter)["status"] == "completed"
+    assert ward.numbers() == list(range(80))
+
+
+def test_corti_down_for_longer_than_a_day_fails_and_says_how_to_go_on(ward):
+    ward.sandbox.switches.credit = False
+    encounter = ward.admit()
+    ward.work()
+    ward.long_ago(ward.job_of(encounter), hours=25)
+
+    ward.hurry()
+
+    assert ward.task_of(encounter)["status"] == "failed"
+    assert "$retry" in issue_of(ward.task_of(encounter))["details"]["text"]
+
+
+def test_what_an_ehr_edited_or_deleted_is_never_overwritten(ward):
+    media = ward.record(ward.admit(), 120)
+    ward.work()
+    [document] = ward.all("DocumentReference")
+    edited, deleted, _ = ward.all("Observation")
+    ward.edit(document | {"docStatus": "final"})
+    ward.edit(edited | {"status": "final"})
+    ward.delete(deleted)
+    ward.sandbox.switches.repeat_facts = True
+    ward.again(media)
+
+    ward.work()
+
+    [document] = ward.all("DocumentReference")
+    after = {one["id"]: one for one in ward.all("Observation")}
+    assert document["docStatus"] == "final"
+    assert after[edited["id"]]["valueString"] == edited["valueString"]
+    assert len(after) == 2
+
+
+def test_a_run_repeated_from_the_start_replaces_and_never_doubles(ward):
+    media = ward.record(ward.admit(), 80)
+    ward.work()
+    before = ward.all("Observation"), ward.numbers()
+    ward.again(media)
+
+    ward.work()
+
+    assert (len(ward.all("Observation")), ward.numbers()) == (len(before[0]), before[1])
+
+
+def test_a_late_ticket_does_nothing(ward):
+    media = ward.record(ward.admit(), 40)
+    job = ward.job_of(media)
+    ward.work()
+    before = ward.all("Task")
+
+    ward.run(job.id, 1)
+    ward.run(job.id, 99)
+
+    assert ward.all("Task") == before
