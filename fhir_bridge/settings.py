@@ -1,7 +1,7 @@
 """Every setting: its type, default and help. The only reader of the environment.
 
 Precedence: the process environment, then `.env`, then the default. A name ending in
-`_FILE` names a file that holds the value of a secret.
+`_FILE` names a file that holds the value of a secret, or of the database's URL.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Settings(BaseModel):
     corti_client_secret: SecretStr | None = Field(None, description="Corti API client secret")
     corti_api_url: str | None = Field(None, description="Origin of Corti's API; unset: from the environment")
     corti_auth_url: str | None = Field(None, description="Origin of Corti's login; unset: from the environment")
-    corti_timeout_seconds: float = Field(30.0, description="Seconds to wait for a REST answer of Corti")
-    corti_give_up_hours: float = Field(24.0, description="Hours a job waits for Corti before it fails")
+    corti_timeout_seconds: float = Field(30.0, gt=0, description="Seconds to wait for a REST answer of Corti")
+    corti_give_up_hours: float = Field(24.0, ge=0, description="Hours a job waits for Corti before it fails")
 
     transport: Literal["stream", "recording", "auto"] = Field("stream", description="How audio reaches Corti")
     stream_pace: float = Field(1.0, gt=0, description="Speed of streamed audio, times real time")
@@ -63,27 +63,29 @@ class Settings(BaseModel):
     )
     trusted_issuers: tuple[dict[str, str], ...] = Field((), description="Outside token issuers (JSON list)")
 
-    max_inline_audio_bytes: int = Field(150 * 2**20, description="Decoded audio in one Media")
-    max_binary_bytes: int = Field(2**30, description="Bytes of one raw Binary")
-    max_json_bytes: int = Field(5 * 2**20, description="JSON body without its audio")
-    max_transaction_bytes: int = Field(20 * 2**20, description="Transaction without its audio")
-    max_transaction_entries: int = Field(500, description="Entries of one transaction")
-    page_size: int = Field(50, description="Search page when _count is not given")
-    max_page_size: int = Field(200, description="Largest search page")
-    min_free_bytes: int = Field(256 * 2**20, description="Free disk below which nothing new is accepted")
+    max_inline_audio_bytes: int = Field(150 * 2**20, gt=0, description="Decoded audio in one Media")
+    max_binary_bytes: int = Field(2**30, gt=0, description="Bytes of one raw Binary")
+    max_json_bytes: int = Field(5 * 2**20, gt=0, description="JSON body without its audio")
+    max_transaction_bytes: int = Field(20 * 2**20, gt=0, description="Transaction without its audio")
+    max_transaction_entries: int = Field(500, gt=0, description="Entries of one transaction")
+    page_size: int = Field(50, gt=0, description="Search page when _count is not given")
+    max_page_size: int = Field(200, gt=0, description="Largest search page")
+    min_free_bytes: int = Field(256 * 2**20, ge=0, description="Free disk below which nothing new is accepted")
 
     audio_retention_hours: float = Field(24.0, ge=0, description="Hours audio is kept once its results are complete")
 
-    lease_seconds: float = Field(30.0, description="How long a worker owns a job without renewing")
-    worker_streams: int = Field(20, description="Jobs one worker runs at once")
-    max_streams: int = Field(100, description="Jobs all workers run at once")
-    token_seconds: int = Field(300, description="Life of an access token")
+    lease_seconds: float = Field(30.0, gt=0, description="How long a worker owns a job without renewing")
+    worker_streams: int = Field(20, gt=0, description="Jobs one worker runs at once")
+    max_streams: int = Field(100, gt=0, description="Jobs all workers run at once")
+    token_seconds: int = Field(300, gt=0, description="Life of an access token")
     sandbox_model_dir: Path | None = Field(
         None, description="Speech model folder of the sandbox; unset: the packaged one"
     )
 
 
 SECRETS = tuple(name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation))
+# May stand in a file: the secrets, and the URL that holds the database's password.
+FROM_FILE = (*SECRETS, "database_url")
 
 
 def load(dotenv: Path | None = Path(".env")) -> Settings:
@@ -112,44 +114,53 @@ def environment(**texts: str) -> dict[str, str]:
 def _given(dotenv: Path | None) -> dict[str, tuple[str, str]]:
     in_file = {}
     if dotenv is not None and dotenv.is_file():
-        in_file = {key: value or "" for key, value in dotenv_values(dotenv).items()}
-        in_file = {_example_alias(key): value for key, value in in_file.items()}
+        in_file = _with_example_names({key: value or "" for key, value in dotenv_values(dotenv).items()})
     given = {name: (value, ".env") for name, value in _fields(in_file).items()}
     given |= {name: (value, "environment") for name, value in _fields(dict(os.environ)).items()}
     return given
 
 
-def _example_alias(key: str) -> str:
-    field = CORTI_EXAMPLE_NAMES.get(key)
-    return PREFIX + field.upper() if field else key
+def _with_example_names(raw: dict[str, str]) -> dict[str, str]:
+    """Read Corti's names as ours; where both are given, ours counts."""
+    ours = {key: value for key, value in raw.items() if key not in CORTI_EXAMPLE_NAMES}
+    for name, field in CORTI_EXAMPLE_NAMES.items():
+        key = PREFIX + field.upper()
+        if raw.get(name) and not ours.get(key):
+            ours[key] = raw[name]
+    return ours
 
 
 def _fields(raw: dict[str, str]) -> dict[str, str]:
     found = {}
     for key, value in raw.items():
-        if key.startswith(PREFIX) and value:
-            name, text = _field(key, value)
-            found[name] = text
+        if not key.startswith(PREFIX):
+            continue
+        name, is_file = _named(key)
+        if value and is_file and raw.get(PREFIX + name.upper()):
+            raise BadSetting(f"{key} and {PREFIX}{name.upper()} are both given; keep one", at=key)
+        if value:
+            found[name] = _secret_in(Path(value), key) if is_file else value
     return found
 
 
-def _field(key: str, value: str) -> tuple[str, str]:
-    name = key.removeprefix(PREFIX).lower()
-    if name in Settings.model_fields:
-        return name, value
-    secret = name.removesuffix("_file")
-    if name.endswith("_file") and secret in SECRETS:
-        return secret, _secret_in(Path(value), key)
-    known = [PREFIX + field.upper() for field in Settings.model_fields]
-    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
-    raise BadSetting(f"{key} is not a setting; did you mean {nearest}?", at=key)
+def _named(key: str) -> tuple[str, bool]:
+    """Return the field that a variable means, and whether it names a file that holds the value."""
+    fields = {PREFIX + name.upper(): (name, False) for name in Settings.model_fields}
+    fields |= {f"{PREFIX}{name.upper()}_FILE": (name, True) for name in FROM_FILE}
+    if key not in fields:
+        nearest = difflib.get_close_matches(key, fields, n=1, cutoff=0.0)[0]
+        raise BadSetting(f"{key} is not a setting; did you mean {nearest}?", at=key)
+    return fields[key]
 
 
 def _secret_in(path: Path, key: str) -> str:
     try:
-        return path.read_text().strip()
-    except OSError as exc:
+        secret = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as exc:
         raise BadSetting(f"{key} names a file that cannot be read", at=key) from exc
+    if not secret:
+        raise BadSetting(f"{key} names a file that is empty", at=key)
+    return secret
 
 
 def _validated(values: dict[str, str]) -> Settings:
