@@ -20,6 +20,7 @@ from fhir_bridge.store import oauth, schema
 from fhir_bridge.store.versions import now_ms
 
 if TYPE_CHECKING:
+    import socket
     from pathlib import Path
 
     from fhir_bridge.settings import Settings
@@ -38,6 +39,7 @@ class Wishes:
     workers: int | None = None
     sandbox: bool = False
     script: Path | None = None
+    any_port: bool = False  # rather than fail when `port` is taken
 
 
 class Service:
@@ -49,7 +51,7 @@ class Service:
         self._wanted = wanted
         self._given = given
         self._stderr = stderr
-        self._listener = bound(wishes.host, wishes.port)
+        self._listener = _bound(wishes)
         self._children: list[Child] = []
         self._sandbox: Child | None = None
         self.url = url_of(self._listener, wanted)
@@ -117,6 +119,15 @@ class Service:
                 return
             clock.sleep(_STEP)
         raise click.ClickException(f"web did not become ready on {host} port {port}")
+
+
+def _bound(wishes: Wishes) -> socket.socket:
+    try:
+        return bound(wishes.host, wishes.port)
+    except click.ClickException:
+        if not wishes.any_port:
+            raise
+        return bound(wishes.host, 0)
 
 
 def _answers(session: requests.Session, url: str) -> bool:
