@@ -6,7 +6,7 @@ import base64
 import io
 from typing import TYPE_CHECKING, Final
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, request
 from werkzeug.wsgi import wrap_file
 
 from fhir_bridge.api import fhir, respond
@@ -41,9 +41,7 @@ def create() -> Response:
     who = grant()
     with Intake(bridge(), who.tenant) as intake:
         json = _raw(intake)
-        written = create_row(bridge(), who, json, blobs=intake.blobs, request=g.request_id)
-        intake.keep()
-    return respond.row(written.row, base=bridge().base, status=201)
+        return fhir.stored(intake, create_row(fhir.writer(who, intake), json))
 
 
 @routes.put("/<id_>")
@@ -54,12 +52,7 @@ def update(id_: str) -> Response:
     who = grant()
     with Intake(bridge(), who.tenant) as intake:
         json = _raw(intake) | {"id": id_}
-        written = update_row(
-            bridge(), who, id_, json, blobs=intake.blobs, request=g.request_id, expect=fhir.expected_version()
-        )
-        if written.is_new:
-            intake.keep()
-    return respond.row(written.row, base=bridge().base, status=201 if written.is_new else 200)
+        return fhir.stored(intake, update_row(fhir.writer(who, intake), id_, json, expect=fhir.expected_version()))
 
 
 @routes.get("/<id_>")

@@ -9,12 +9,13 @@ from flask import Blueprint, Response, g, request
 from fhir_bridge.api import respond
 from fhir_bridge.api.guard import bridge, grant
 from fhir_bridge.api.negotiate import answered_with, preference, require_fhir_body, require_plain_encoding
-from fhir_bridge.errors import BadParameter, MethodNotAllowed, NoSuchRoute, NotSupported
+from fhir_bridge.errors import BadParameter, MethodNotAllowed, NoSuchRoute
 from fhir_bridge.fhir.resource.writer import write
 from fhir_bridge.fhir.rest import capability as statement
 from fhir_bridge.fhir.rest.openapi import scopes
 from fhir_bridge.fhir.rest.served import BY_TYPE, offers
 from fhir_bridge.smart.discovery import smart_configuration
+from fhir_bridge.verbs.conditional import pairs_of
 from fhir_bridge.verbs.everything import encounter_everything
 from fhir_bridge.verbs.explain import explain as explain_encounter
 from fhir_bridge.verbs.intake import Intake
@@ -22,14 +23,19 @@ from fhir_bridge.verbs.read import read as read_row
 from fhir_bridge.verbs.search import page as search_page
 from fhir_bridge.verbs.search import search as search_rows
 from fhir_bridge.verbs.transaction import Transaction
+from fhir_bridge.verbs.write import Writer
 from fhir_bridge.verbs.write import create as create_row
 from fhir_bridge.verbs.write import update as update_row
+from fhir_bridge.verbs.write import update_matching as update_matching_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fhir_bridge.fhir.resource.reader import Json
     from fhir_bridge.fhir.rest.served import Interaction
+    from fhir_bridge.smart.grant import Grant
+    from fhir_bridge.verbs.conditional import Pairs
+    from fhir_bridge.verbs.write import Written
 
 routes = Blueprint("fhir", __name__, url_prefix="/fhir")
 
@@ -39,6 +45,7 @@ _METHODS: Final[tuple[dict[Interaction, str], ...]] = (
     {"search-type": "GET", "create": "POST"},
     {"read": "GET", "update": "PUT"},
 )
+_RENDERING: Final = frozenset({"_format", "_pretty"})
 
 
 @routes.get("/metadata")
@@ -91,17 +98,12 @@ def page(sealed: str) -> Response:
 
 @routes.post("/<type_>")
 def create(type_: str) -> Response:
-    """Create a resource."""
+    """Create a resource, unless one meets If-None-Exist or the criteria in the URL."""
     who = grant()
     _require(type_, "create")
-    if "If-None-Exist" in request.headers:
-        raise NotSupported("If-None-Exist is not read here: Encounter.identifier makes a repeat safe")
     with Intake(bridge(), who.tenant) as intake:
         json = _body(intake, type_, limit=bridge().settings.max_json_bytes)
-        written = create_row(bridge(), who, json, blobs=intake.blobs, request=g.request_id)
-        if written.keeps_audio:
-            intake.keep()
-    return respond.row(written.row, base=bridge().base, status=201 if written.is_new else 200, hints=written.hints)
+        return stored(intake, create_row(writer(who, intake), json, unless=unless()))
 
 
 @routes.get("/<type_>/<id_>")
@@ -123,12 +125,18 @@ def update(type_: str, id_: str) -> Response:
     _require(type_, "update")
     with Intake(bridge(), who.tenant) as intake:
         json = _body(intake, type_, limit=bridge().settings.max_json_bytes)
-        written = update_row(
-            bridge(), who, id_, json, blobs=intake.blobs, request=g.request_id, expect=expected_version()
-        )
-        if written.keeps_audio:
-            intake.keep()
-    return respond.row(written.row, base=bridge().base, status=201 if written.is_new else 200, hints=written.hints)
+        return stored(intake, update_row(writer(who, intake), id_, json, expect=expected_version()))
+
+
+@routes.put("/<type_>")
+def update_matching(type_: str) -> Response:
+    """Update the one resource that meets the criteria in the URL, or create it."""
+    who = grant()
+    _require(type_, "update")
+    with Intake(bridge(), who.tenant) as intake:
+        json = _body(intake, type_, limit=bridge().settings.max_json_bytes)
+        written = update_matching_row(writer(who, intake), json, criteria(), expect=expected_version())
+        return stored(intake, written)
 
 
 @routes.get("/Encounter/<id_>/$everything")
@@ -144,6 +152,28 @@ def explain() -> Response:
     with Intake(bridge(), who.tenant) as intake:
         json = _body(intake, "Encounter", limit=bridge().settings.max_json_bytes)
     return respond.body(write(explain_encounter(bridge(), who, json)))
+
+
+def writer(who: Grant, intake: Intake) -> Writer:
+    """Return who writes in this request."""
+    return Writer(bridge(), who, intake.blobs, g.request_id)
+
+
+def stored(intake: Intake, written: Written) -> Response:
+    """Keep the audio of what was written, and answer with it."""
+    if written.keeps_audio:
+        intake.keep()
+    return respond.row(written.row, base=bridge().base, status=201 if written.is_new else 200, hints=written.hints)
+
+
+def criteria() -> Pairs:
+    """Return the criteria in the URL of a conditional interaction."""
+    return tuple((name, value) for name, value in request.args.items(multi=True) if name not in _RENDERING)
+
+
+def unless() -> Pairs:
+    """Return the condition of a create: If-None-Exist, or fhirpy's form, criteria in the URL."""
+    return (*pairs_of(request.headers.get("If-None-Exist", "")), *criteria())
 
 
 def expected_version() -> int | None:

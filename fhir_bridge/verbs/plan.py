@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from fhir_bridge import log
-from fhir_bridge.store import audit, binaries, jobs, versions
+from fhir_bridge.store import audit, binaries, jobs, resources, versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from fhir_bridge.store.audit import AuditRow
     from fhir_bridge.store.binaries import StoredBlob
+    from fhir_bridge.store.filter import Filter
     from fhir_bridge.store.jobs import NewJob
     from fhir_bridge.store.versions import NewVersion, Once, Row
     from fhir_bridge.verbs.bridge import Bridge
@@ -30,6 +31,24 @@ class OnceKey:
 
 
 @dataclass(frozen=True)
+class Condition:
+    """What a plan was made under: `filter` lets exactly the resources with these ids through."""
+
+    filter: Filter
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Removal:
+    """A logical deletion; `expect` is the vid that If-Match names."""
+
+    type: str
+    id: str
+    author: str
+    expect: int | None = None
+
+
+@dataclass(frozen=True)
 class Plan:
     """The writes of one request, in the order of their rows.
 
@@ -38,6 +57,8 @@ class Plan:
     """
 
     versions: tuple[NewVersion, ...] = ()
+    removals: tuple[Removal, ...] = ()
+    conditions: tuple[Condition, ...] = ()
     once: tuple[OnceKey, ...] = ()
     released: tuple[tuple[str, str, str], ...] = ()
     contents: tuple[StoredBlob, ...] = ()
@@ -60,6 +81,10 @@ class Taken(Exception):
         return self.existing.digest == self.key.mine.digest
 
 
+class Moved(Exception):
+    """A condition of the plan does not hold any more: nothing was kept, plan again."""
+
+
 def merged(plans: Iterable[Plan]) -> Plan:
     """Join plans into one that happens whole or not at all."""
     found = list(plans)
@@ -70,25 +95,21 @@ def commit(bridge: Bridge, tenant: str, plan: Plan, entries: Iterable[AuditRow] 
     """Carry the plan out in one transaction, with its audit entries (reliability.md, rule 1).
 
     Raises:
-        Taken: see there.
+        Taken, Moved: see there.
         VersionConflict: a version in the plan expected another current one.
     """
     recorded = tuple(entries)
 
     def write(conn: Connection) -> tuple[Row, ...]:
+        for condition in plan.conditions:
+            _require(conn, condition)
         rows = versions.put(conn, tenant, plan.versions)
-        for kind, type_, id_ in plan.released:
-            versions.release(conn, tenant, kind, (type_, id_))
-        for key in plan.once:
-            _claim(conn, tenant, key)
+        for each in plan.removals:
+            versions.remove(conn, tenant, each.type, each.id, author=each.author, expect=each.expect)
+        _claims(conn, tenant, plan)
         for content in plan.contents:
             binaries.add(conn, tenant, content)
-        for job in plan.jobs:
-            jobs.create(conn, job)
-        for id_ in plan.again:
-            jobs.again(conn, id_)
-        for id_ in plan.cancel:
-            jobs.cancel(conn, id_)
+        _jobs(conn, plan)
         audit.record(conn, recorded)
         return rows
 
@@ -98,7 +119,27 @@ def commit(bridge: Bridge, tenant: str, plan: Plan, entries: Iterable[AuditRow] 
     return rows
 
 
-def _claim(conn: Connection, tenant: str, key: OnceKey) -> None:
-    existing = versions.once(conn, tenant, key.kind, key.val, mine=key.mine)
-    if existing is not None and (existing.type, existing.id) != (key.mine.type, key.mine.id):
-        raise Taken(key, existing)
+def _require(conn: Connection, condition: Condition) -> None:
+    """Ask once more, where no one else can write: the tenant's row is locked (reliability.md, rule 2)."""
+    versions.hold(conn, condition.filter.tenant)
+    found = resources.search(conn, condition.filter, count=2).rows
+    if tuple(row.id for row in found) != condition.ids:
+        raise Moved
+
+
+def _claims(conn: Connection, tenant: str, plan: Plan) -> None:
+    for kind, type_, id_ in plan.released:
+        versions.release(conn, tenant, kind, (type_, id_))
+    for key in plan.once:
+        existing = versions.once(conn, tenant, key.kind, key.val, mine=key.mine)
+        if existing is not None and (existing.type, existing.id) != (key.mine.type, key.mine.id):
+            raise Taken(key, existing)
+
+
+def _jobs(conn: Connection, plan: Plan) -> None:
+    for job in plan.jobs:
+        jobs.create(conn, job)
+    for id_ in plan.again:
+        jobs.again(conn, id_)
+    for id_ in plan.cancel:
+        jobs.cancel(conn, id_)

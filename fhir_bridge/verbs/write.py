@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from fhir_bridge import clock
@@ -12,7 +12,8 @@ from fhir_bridge.store.audit import AuditRow
 from fhir_bridge.store.filter import Filter
 from fhir_bridge.verbs import binary, encounter, media, tasks
 from fhir_bridge.verbs.case import Case
-from fhir_bridge.verbs.plan import Plan, Taken, commit
+from fhir_bridge.verbs.conditional import Pairs, asked, condition, match, settled
+from fhir_bridge.verbs.plan import Moved, Plan, Taken, commit
 from fhir_bridge.verbs.policy import allowed
 from fhir_bridge.verbs.read import find
 
@@ -24,6 +25,17 @@ if TYPE_CHECKING:
     from fhir_bridge.smart.grant import Grant
     from fhir_bridge.store.resources import Row
     from fhir_bridge.verbs.bridge import Bridge
+    from fhir_bridge.verbs.plan import Condition
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Who writes, with which audio, in which request."""
+
+    bridge: Bridge
+    grant: Grant
+    blobs: Mapping[str, Blob]
+    request: str
 
 
 @dataclass(frozen=True)
@@ -49,7 +61,7 @@ PLANS: Final[Mapping[str, Callable[[Case], Plan]]] = {
 }
 _CHECK_LATER: Final = frozenset({"Media", "Binary"})  # once their audio is replaced
 # What the bridge makes an EHR may amend, never create.
-_MADE_HERE: Final = frozenset({"Observation", "DocumentReference", "Task"})
+_MADE_HERE: Final = frozenset({"Task"})
 
 
 def planned(case: Case) -> Plan:
@@ -59,47 +71,88 @@ def planned(case: Case) -> Plan:
     return PLANS.get(case.type, _simple)(case)
 
 
-def create(bridge: Bridge, grant: Grant, json: Json, *, blobs: Mapping[str, Blob], request: str) -> Written:
-    """Create a resource under a new id, or find the same one again (ruling 3).
+def create(by: Writer, json: Json, *, unless: Pairs = ()) -> Written:
+    """Create a resource under a new id, unless one meets the criteria `unless`, or find the same one again (ruling 3).
 
     Raises:
         Duplicate: another resource has the business identifier.
+        MultipleMatches: several meet the criteria.
     """
-    allowed(grant, (str(json["resourceType"]),), "c")
-    case = Case(bridge, grant, {**json, "id": clock.new_id()}, "POST", blobs=blobs)
-    plan = planned(case)
-    try:
-        row = commit(bridge, grant.tenant, plan, [entry(case, request, 201)])[0]
-    except Taken as taken:
-        return Written(existing_of(case, taken), is_new=False, keeps_audio=False)
-    return Written(row, is_new=True, hints=_hints(case))
+    type_ = str(json["resourceType"])
+    allowed(by.grant, (type_,), "c")
+    if not unless:
+        return _created(by, json, ())
+    filter_ = asked(by.bridge, by.grant, type_, unless)
+
+    def attempt() -> Written:
+        row = match(by.bridge, filter_)
+        if row is not None:
+            return Written(row, is_new=False, keeps_audio=False)
+        return _created(by, json, condition(filter_, None))
+
+    return settled(attempt)
 
 
-def update(
-    bridge: Bridge, grant: Grant, id_: str, json: Json, *, blobs: Mapping[str, Blob], request: str, expect: int | None
-) -> Written:
+def update(by: Writer, id_: str, json: Json, *, expect: int | None = None) -> Written:
     """Store a new version, or create the resource under the EHR's own id.
 
     Raises:
         Invalid: the id in the body is another one than in the URL.
         VersionConflict: If-Match names another version.
     """
-    type_ = str(json["resourceType"])
     if json.get("id") != id_:
         text = "The id in the body has to be the id in the URL"
-        raise Invalid(text, issues=(Issue("value", text, f"{type_}.id"),))
-    current = current_of(bridge, grant, type_, id_)
+        raise Invalid(text, issues=(Issue("value", text, f"{json['resourceType']}.id"),))
+    return settled(lambda: _updated(by, json, expect, ()))
+
+
+def update_matching(by: Writer, json: Json, criteria: Pairs, *, expect: int | None = None) -> Written:
+    """Update the one resource that meets the criteria, or create it.
+
+    Raises:
+        Invalid: the body has the id of another one. MultipleMatches: several meet them.
+    """
+    type_ = str(json["resourceType"])
+    filter_ = asked(by.bridge, by.grant, type_, criteria)
+
+    def attempt() -> Written:
+        row = match(by.bridge, filter_)
+        if row is not None and json.get("id", row.id) != row.id:
+            text = "The criteria meet a resource with another id than the body's"
+            raise Invalid(text, issues=(Issue("value", text, f"{type_}.id"),))
+        id_ = row.id if row else json.get("id") or clock.new_id()
+        return _updated(by, {**json, "id": id_}, expect, condition(filter_, row))
+
+    return settled(attempt)
+
+
+def _created(by: Writer, json: Json, conditions: tuple[Condition, ...]) -> Written:
+    case = Case(by.bridge, by.grant, {**json, "id": clock.new_id()}, "POST", blobs=by.blobs)
+    plan = replace(planned(case), conditions=conditions)
+    try:
+        row = commit(by.bridge, by.grant.tenant, plan, [entry(case, by.request, 201)])[0]
+    except Taken as taken:
+        return Written(existing_of(case, taken), is_new=False, keeps_audio=False)
+    return Written(row, is_new=True, hints=_hints(case))
+
+
+def _updated(by: Writer, json: Json, expect: int | None, conditions: tuple[Condition, ...]) -> Written:
+    type_, id_ = str(json["resourceType"]), str(json["id"])
+    current = current_of(by.bridge, by.grant, type_, id_)
     if current is None and type_ in _MADE_HERE:
         raise NotFound(f"There is no {type_} with this id")
     if current is None and expect:
         raise VersionConflict("If-Match names a version, but there is no such resource")
-    case = Case(bridge, grant, json, "PUT", current=current, blobs=blobs, expect=expect if current else 0)
-    status = 200 if current else 201
-    plan = planned(case)
+    case = Case(by.bridge, by.grant, json, "PUT", current, by.blobs, expect=expect if current else 0)
+    plan = replace(planned(case), conditions=conditions)
     try:
-        rows = commit(bridge, grant.tenant, plan, [entry(case, request, status)])
+        rows = commit(by.bridge, by.grant.tenant, plan, [entry(case, by.request, 200 if current else 201)])
     except Taken as taken:
         raise _duplicate(case) from taken
+    except VersionConflict as exc:
+        if expect is None:  # created by another since it was looked for: it is an update now
+            raise Moved from exc
+        raise
     row = rows[0] if rows else current
     assert row is not None  # noqa: S101 - a plan without rows amends what is there
     return Written(row, is_new=current is None, hints=_hints(case))

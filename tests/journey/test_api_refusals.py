@@ -247,11 +247,6 @@ def test_what_corti_will_not_hear_is_a_warning(ehr):
     assert "Encounter.class" in json.dumps(answer.json)
 
 
-def test_if_none_exist_is_refused_rather_than_ignored(ehr):
-    answer = ehr.post("Patient", example("patient"), If_None_Exist="identifier=x")
-    assert (answer.status, answer.issue["code"]) == (400, "not-supported")
-
-
 def test_each_answer_carries_the_request_id(ehr):
     assert ehr.get("Encounter", X_Request_Id="my-1").headers["X-Request-Id"] == "my-1"
     made = ehr.get("Encounter/none", X_Request_Id="not valid!")
