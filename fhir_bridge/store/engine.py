@@ -40,12 +40,12 @@ def _known(text: str) -> URL:
     """Read a database URL whose driver is installed."""
     try:
         url = make_url(text)
-        url.get_dialect().import_dbapi()
+        if url.get_backend_name() in {"sqlite", "postgresql"}:
+            url.get_dialect().import_dbapi()
+            return url
     except (ArgumentError, ImportError) as exc:
         raise _unknown() from exc
-    if url.get_backend_name() not in {"sqlite", "postgresql"}:
-        raise _unknown()
-    return url
+    raise _unknown()
 
 
 def _unknown() -> BadSetting:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import delete
 from store_making import TENANT
 
 from fhir_bridge.errors import BadSetting, Duplicate
 from fhir_bridge.keyring import KeyRing
-from fhir_bridge.store import audit, binaries, oauth
+from fhir_bridge.store import audit, binaries, oauth, tables
 
 KEYS = KeyRing(b"key")
 CLIENT = oauth.Client("c1", TENANT, "EHR", "system/*.rs", 5, jwks='{"keys":[]}', redirect_uris=("https://ehr/a b",))
@@ -97,6 +98,24 @@ def test_one_key_signs_with_each_algorithm_and_retired_ones_stay_known(store):
 
     told = [(key.kid, key.retired_ms) for key in store.read(oauth.signing_keys)]
     assert told == [("a", 9), ("c", 9), ("d", None)]
+
+
+def test_everything_wrapped_is_wrapped_anew_or_nothing_is(store):
+    old, new = KEYS, KeyRing(b"another key")
+    tenant = oauth.new_tenant("one", old, corti={"client_secret": "secret"})
+    key = oauth.new_signing_key("kid", "ES384", '{"kty":"EC"}', old)
+    store.write(lambda conn: conn.execute(delete(tables.tenant)))
+    store.write(lambda conn: oauth.add_tenant(conn, tenant))
+    store.write(lambda conn: oauth.add_signing_key(conn, key))
+
+    with pytest.raises(BadSetting):
+        store.write(lambda conn: oauth.rewrap(conn, new, old))
+    assert store.write(lambda conn: oauth.rewrap(conn, old, new)) == 3
+
+    told = store.read(lambda conn: oauth.tenant(conn, "one"))
+    assert told.open_audio_key(new) == tenant.open_audio_key(old)
+    assert told.open_corti_secret(new) == "secret"
+    assert store.read(oauth.signing_keys)[0].open_private(new) == '{"kty":"EC"}'
 
 
 def test_audit_rows_are_told_in_the_order_they_were_written(store):

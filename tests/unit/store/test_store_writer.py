@@ -20,6 +20,7 @@ from store_making import MINE, TENANT, new, put
 from fhir_bridge.errors import StoreUnavailable
 from fhir_bridge.settings import Settings
 from fhir_bridge.store import Store, engine, resources, tables, verify, writer
+from fhir_bridge.store.filter import Stamped
 
 HERE = Path(__file__).parent
 
@@ -164,6 +165,51 @@ def test_a_write_that_waited_for_its_turn_is_stamped_after_the_barrier_it_waited
         held.result(10)
 
     assert row.at_ms >= int(polled["ms"])
+
+
+def test_a_poller_that_passes_the_barrier_misses_nothing_and_one_that_follows_the_snapshot_repeats_nothing(store):
+    done = threading.Event()
+
+    def write(n: int):
+        return [put(store, new(f"{n}-{i}"))[0].seq for i in range(60)]
+
+    def poll_by_clock(_):
+        seen, since = set(), 0
+        while True:
+            last_turn = done.is_set()
+            asked = int(time.time() * 1000)
+            store.barrier(TENANT)
+            where = MINE.narrowed(Stamped(low_ms=since))
+            page = store.read(lambda conn, where=where: resources.search(conn, where, count=1000))
+            seen |= {row.seq for row in page.rows}
+            since = asked
+            if last_turn:
+                return seen
+
+    def poll_by_snapshot(_):
+        seen, since = [], 0
+        while True:
+            last_turn = done.is_set()
+
+            def later(conn, since=since):
+                now = resources.snapshot(conn, TENANT)
+                where = MINE.narrowed(Stamped(low_ms=since + 1))
+                return now, resources.search(conn, where, snapshot=now.seq, count=1000).rows
+
+            now, rows = store.read(later)
+            seen += [row.seq for row in rows]
+            since = now.at_ms
+            if last_turn:
+                return seen
+
+    with ThreadPoolExecutor(6) as pool:
+        pollers = [pool.submit(poll_by_clock, None), pool.submit(poll_by_snapshot, None)]
+        written = [seq for seqs in pool.map(write, range(4)) for seq in seqs]
+        done.set()
+        by_clock, by_snapshot = (poller.result(60) for poller in pollers)
+
+    assert by_clock == set(written)
+    assert sorted(by_snapshot) == sorted(written)
 
 
 def test_a_reader_sees_one_moment_whatever_is_committed_meanwhile(store):
@@ -359,6 +405,16 @@ def test_closing_answers_what_was_asked_and_refuses_what_comes_later(sqlite):
     with pytest.raises(StoreUnavailable):
         count(sqlite)
     sqlite.close()
+
+
+def test_threads_that_are_first_at_once_share_what_the_first_of_them_opened(sqlite):
+    with ThreadPoolExecutor(2) as pool:
+        with sqlite._making:
+            firsts = [pool.submit(sqlite._here) for _ in range(2)]
+            time.sleep(0.1)
+        one, other = (first.result(10) for first in firsts)
+
+    assert one is other
 
 
 def test_a_store_that_was_never_used_can_be_closed(sqlite_settings):
