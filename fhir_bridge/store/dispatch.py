@@ -32,6 +32,8 @@ POLL_SECONDS: Final = 0.25
 WAITING: Final = ("ENQUEUED", "DELAYED")
 UNFINISHED: Final = (*WAITING, "PENDING")
 FINISHED: Final = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
+# A process frozen while it takes a run would keep others from taking any.
+IDLE_SECONDS: Final = 5.0
 _BATCH: Final = 1000
 
 # Never pickle: what stands in the database must not be able to run code here.
@@ -86,15 +88,23 @@ def _client_of(engine: Engine) -> DBOSClient:
     return DBOSClient(system_database_engine=engine, serializer=_serializer, application_name=APPLICATION, lazy=True)
 
 
+def _client_at(url: str) -> DBOSClient:
+    return DBOSClient(
+        system_database_url=_plain(url),
+        serializer=_serializer,
+        application_name=APPLICATION,
+        lazy=True,
+        sys_db_idle_transaction_timeout_sec=IDLE_SECONDS,
+    )
+
+
 class Ledger:
     """What DBOS knows of our runs: read by the sweep and by `verify`, mended by the sweep."""
 
     def __init__(self, url: str) -> None:
         quiet()
         # Its own engine: DBOS wants IMMEDIATE transactions on SQLite, ours are explicit.
-        self._client = DBOSClient(
-            system_database_url=_plain(url), serializer=_serializer, application_name=APPLICATION, lazy=True
-        )
+        self._client = _client_at(url)
 
     def unfinished(self) -> dict[Ticket, str]:
         """Every run DBOS has not ended: ENQUEUED and DELAYED ones wait, PENDING ones hold a slot."""
@@ -144,9 +154,7 @@ class Executor:
         DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=seconds)
 
     def _register_queues(self) -> None:
-        client = DBOSClient(
-            system_database_url=self._url, serializer=_serializer, application_name=APPLICATION, lazy=True
-        )
+        client = _client_at(self._url)
         for queue in QUEUES:
             client.register_queue(
                 queue,
@@ -166,6 +174,7 @@ class Executor:
             application_version=PROTOCOL,
             serializer=_serializer,
             log_level="CRITICAL",
+            sys_db_idle_transaction_timeout_sec=IDLE_SECONDS,
             use_listen_notify=False,  # nobody waits for messages or results here
             scheduler_polling_interval_sec=300.0,  # schedules are not used
         )

@@ -127,6 +127,10 @@ class Ward:
 
         self.rooms.store.write(write)
 
+    def cancel(self, media: str) -> None:
+        job = self.job_of(media)
+        self.rooms.store.write(lambda conn: jobs.cancel(conn, job.id))
+
     def long_ago(self, job: jobs.Job, *, hours: int) -> None:
         since = job.suspended_ms - hours * 3_600_000
         change = update(tables.job).where(tables.job.c.id == job.id).values(suspended_ms=since)
@@ -182,10 +186,16 @@ def sandbox():
 
 
 @pytest.fixture
-def corti_settings(sqlite_settings, sandbox):
+def bridge_settings(sqlite_settings):
+    """Where the ward's store is; a module may say otherwise."""
+    return sqlite_settings
+
+
+@pytest.fixture
+def corti_settings(bridge_settings, sandbox):
     corti = {"corti_api_url": sandbox.url, "corti_auth_url": sandbox.url, "corti_client_id": "client"}
     corti |= {"corti_client_secret": "secret", "stream_pace": 1000.0, "lease_seconds": 3.0}
-    return type(sqlite_settings).model_validate(sqlite_settings.model_dump() | corti)
+    return type(bridge_settings).model_validate(bridge_settings.model_dump() | corti)
 
 
 @pytest.fixture
