@@ -99,7 +99,6 @@ class Interaction:
     recordings: dict[str, Recording] = field(default_factory=dict)
     transcripts: dict[str, Transcript] = field(default_factory=dict)
     facts: dict[str, Fact] = field(default_factory=dict)
-    documents: dict[str, Json] = field(default_factory=dict)
     segments: list[Utterance] = field(default_factory=list)
     received: float = 0.0
     told: set[int] = field(default_factory=set)

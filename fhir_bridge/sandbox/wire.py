@@ -52,15 +52,18 @@ class _Socket:
     def __init__(self, raw: socket.socket) -> None:
         self.raw = raw
         self.sending = threading.Lock()
-        self.flowing = threading.Event()
-        self.flowing.set()
+        self.taken = threading.Event()
+        self.waiting: list[bytes | str] = []
+        self.ending = False
 
     def send(self, payload: bytes) -> None:
         with self.sending:
             self.raw.sendall(payload)
 
     def recv(self, size: int) -> bytes:
-        self.flowing.wait()
+        while len(self.waiting) >= BACKLOG and not self.ending:
+            self.taken.clear()
+            self.taken.wait(0.05)
         return self.raw.recv(size)
 
     def fileno(self) -> int:
@@ -78,6 +81,7 @@ class Wire:
         self.socket = _Socket(self.raw)
         environ = {**request.environ, "werkzeug.socket": self.socket}
         self.server = Server.accept(environ, ping_interval=ping_interval, receive_bytes=65_536)
+        self.socket.waiting = self.server.input_buffer
 
     @property
     def closed(self) -> bool:
@@ -87,10 +91,7 @@ class Wire:
     def receive(self, timeout: float) -> bytes | str | None:
         """The next message; None when there was none in time. Raises ConnectionClosed."""
         message: bytes | str | None = self.server.receive(timeout=timeout)
-        if len(self.server.input_buffer) >= BACKLOG:
-            self.socket.flowing.clear()
-        else:
-            self.socket.flowing.set()
+        self.socket.taken.set()
         return message
 
     def send(self, text: str) -> None:
@@ -118,7 +119,8 @@ class Wire:
         self._wake()
 
     def _wake(self) -> None:
-        self.socket.flowing.set()
+        self.socket.ending = True
+        self.socket.taken.set()
         try:
             self.raw.shutdown(socket.SHUT_RDWR)
         except OSError:
@@ -126,7 +128,7 @@ class Wire:
 
     def end(self) -> None:
         """Wait for the reader, so that nobody reads from a socket number that was given away."""
-        self.socket.flowing.set()
+        self.socket.ending = True
         self.server.thread.join(GOODBYE)
         self._wake()
         self.server.thread.join(GOODBYE)

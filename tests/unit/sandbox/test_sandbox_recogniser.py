@@ -4,13 +4,16 @@ import importlib.util
 
 import pytest
 
-from fhir_bridge.sandbox import engines, sample, server
+from fhir_bridge.sandbox import engines, moonshine, sample, server
 from fhir_bridge.sandbox.engine import CannotListen
 from fhir_bridge.sandbox.shapes import FACT_GROUPS
 
 
-def test_moonshine_hears_the_sample_and_at_least_eight_facts_come_out(running, callers):
-    sandbox = running(engine="moonshine")
+@pytest.mark.parametrize("engine", ["moonshine", "pocketsphinx"])
+def test_the_sample_is_heard_and_at_least_eight_facts_come_out(running, callers, monkeypatch, engine):
+    pytest.importorskip(engines.PACKAGES[engine], reason=f"{engine} is not installed")
+    monkeypatch.setattr(moonshine, "ROLLOVER_SECONDS", 20.0)
+    sandbox = running(engine=engine)
     call = callers(sandbox)
     talk = call.live(call.create(), audioFormat=sample.MIME, transcription={"diarize": True})
     talk.socket.settimeout(90)
@@ -19,11 +22,11 @@ def test_moonshine_hears_the_sample_and_at_least_eight_facts_come_out(running, c
 
     words = " ".join(one["transcript"] for m in messages if m["type"] == "transcript" for one in m["data"])
     facts = {one["group"]: one for m in messages if m["type"] == "facts" for one in m["fact"]}
-    assert sandbox.state.engine.name == "moonshine tiny-en"
-    assert "I am allergic to penicillin." in words
+    assert sandbox.state.engine.name.startswith(engine)
+    assert "i am allergic to penicillin" in words.lower()
     assert len(facts) >= 8
     assert set(facts) <= set(FACT_GROUPS)
-    assert facts["allergies"]["text"] == "I am allergic to penicillin."
+    assert "penicillin" in facts["allergies"]["text"]
     assert all(one["evidence"][0]["quote"] in words for one in facts.values())
 
 
@@ -60,6 +63,9 @@ def test_an_engine_that_cannot_be_is_refused_with_the_remedy(options, words):
 
 def test_a_folder_without_a_model_and_a_file_that_is_no_script_are_refused(tmp_path):
     with pytest.raises(CannotListen, match="holds no moonshine model"):
+        server.start(engine="moonshine", model_dir=tmp_path)
+    (tmp_path / "tokenizer.bin").write_bytes(b"nothing")
+    with pytest.raises(CannotListen, match="could not be loaded as a TINY model"):
         server.start(engine="moonshine", model_dir=tmp_path)
     bad = tmp_path / "bad.json"
     bad.write_text('{"utterances": [{"text": "no times"}]}')

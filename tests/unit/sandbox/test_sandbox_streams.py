@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 
 import numpy as np
@@ -9,7 +10,7 @@ import requests
 import websocket
 from conftest import config, kinds, pcm, told
 
-from fhir_bridge.sandbox import numbers
+from fhir_bridge.sandbox import numbers, server
 
 
 def test_words_facts_usage_and_ended_come_in_corti_s_order_and_are_kept(call):
@@ -268,6 +269,43 @@ def test_audio_faster_than_real_time_is_taken_without_loss(call):
 
     assert told(talk.end()) == list(range(1200))
     assert time.monotonic() - began < 60
+
+
+class Patient(numbers.NumbersEngine):
+    """Hears nothing until it may."""
+
+    def __init__(self):
+        self.may = threading.Event()
+
+    def listen(self, situation):
+        listener, may = super().listen(situation), self.may
+
+        class Waiting(numbers.NumbersListener):
+            def hear(self, samples):
+                may.wait(30)
+                return listener.hear(samples)
+
+        return Waiting(situation.channels)
+
+
+def test_a_client_that_is_faster_than_the_recogniser_is_held_back(callers):
+    engine = Patient()
+    with server.Sandbox(engine, ("127.0.0.1", 0), ("me", "mine")) as sandbox:
+        call = callers(sandbox)
+        talk = call.live(call.create())
+        sender = threading.Thread(target=talk.play, args=(b"\0" * 30_000_000, 32_000))
+        sender.start()
+        sender.join(1.5)
+        session = sandbox.state.sessions[0]
+        held_back = sender.is_alive(), session.bytes + sum(map(len, session.wire.server.input_buffer))
+        engine.may.set()
+        sender.join(30)
+        talk.end()
+
+        assert held_back[0]
+        assert held_back[1] < 8_000_000
+        assert session.hearing.seconds == 30_000_000 / 32_000
+        call.close()
 
 
 def test_facts_come_at_ten_twenty_and_twenty_six_seconds_of_audio(call):
