@@ -8,32 +8,33 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
-from fhir_bridge.errors import BadSetting, BridgeError, StoreUnavailable
+from fhir_bridge.cli.wording import worded
+from fhir_bridge.errors import BadSetting, BridgeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NAME: Final = "fhir-bridge"
-COMMANDS: Final = (
-    "demo",
-    "serve",
-    "web",
-    "worker",
-    "migrate",
-    "sandbox",
-    "client",
-    "tenant",
-    "user",
-    "check",
-    "verify",
-    "purge",
-    "rotate-keys",
-)
+COMMANDS: Final = {
+    "demo": "Post a recorded consultation as an EHR would, and show what comes back as FHIR",
+    "serve": "Serve everything from this machine: web and worker, supervised",
+    "web": "Serve FHIR, tokens and Swagger UI over HTTP",
+    "worker": "Bring Encounters and recordings to Corti, and results back",
+    "migrate": "Create or upgrade the tables of the database",
+    "sandbox": "Serve Corti's protocol on this machine, with a speech recogniser",
+    "client": "Add, list and disable SMART clients",
+    "tenant": "Add and list tenants",
+    "user": "Add local users for the built-in sign-in",
+    "check": "Show every setting with its source, and try what the bridge depends on",
+    "verify": "Prove that nothing is lost, doubled or stuck",
+    "purge": "Apply the retention rules now",
+    "rotate-keys": "Sign with a new key; wrap stored keys and secrets anew",
+}
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 
 
 class _Commands(click.Group):
-    """Imports a command's file only when it is asked for: `--help` of one does not load the others."""
+    """Imports a command's file only when it is run: the list of all needs none of them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
@@ -45,6 +46,11 @@ class _Commands(click.Group):
             return None
         found: click.Command = import_module(f"fhir_bridge.cli.{cmd_name.replace('-', '_')}").command
         return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -82,15 +88,9 @@ def _said(failure: click.ClickException | BridgeError | OSError) -> tuple[str, i
     if isinstance(failure, click.ClickException):
         return failure.format_message(), failure.exit_code
     if isinstance(failure, BridgeError):
-        return _worded(failure), WRONG_USE if isinstance(failure, BadSetting) else FAILED
+        return worded(failure), WRONG_USE if isinstance(failure, BadSetting) else FAILED
     return ": ".join(str(part) for part in (failure.filename, failure.strerror) if part), FAILED
 
 
 def _path(wrong: click.UsageError) -> str:
     return wrong.ctx.command_path if wrong.ctx else NAME
-
-
-def _worded(failure: BridgeError) -> str:
-    """Name the setting, file or option at fault, unless the text does so itself."""
-    at = "FHIR_BRIDGE_DATABASE_URL" if isinstance(failure, StoreUnavailable) else failure.at
-    return failure.text if at is None or at in failure.text else f"{at}: {failure.text}"

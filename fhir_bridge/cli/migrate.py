@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from fhir_bridge import settings
+from fhir_bridge.cli.opened import reaching
 from fhir_bridge.store import schema
 
 
@@ -14,5 +15,6 @@ def command() -> None:
 
     Run it once before `web` and `worker` of a new version start; `serve` does it by itself.
     """
-    schema.migrate(settings.load())
+    with reaching():
+        schema.migrate(settings.load())
     click.echo("The database is at this version.")

@@ -13,7 +13,7 @@ from fhir_bridge import clock, log, net, settings
 from fhir_bridge.cli import children
 from fhir_bridge.cli.children import Child, Part
 from fhir_bridge.cli.listening import LOOPBACK, bound, url_of
-from fhir_bridge.cli.opened import store_of
+from fhir_bridge.cli.opened import reaching, store_of
 from fhir_bridge.cli.user import added
 from fhir_bridge.smart.password import hashed
 from fhir_bridge.store import oauth, schema
@@ -59,7 +59,8 @@ class Service:
 
     def start(self) -> None:
         """Migrate, start all parts and return once the web side answers."""
-        schema.migrate(self._wanted)
+        with reaching():
+            schema.migrate(self._wanted)
         given = {**self._given, "public_url": self.url}
         if self._wishes.sandbox:
             given |= self._started_sandbox()

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Cell = str | int | bool | None | list[str]
+Cell: TypeAlias = "str | int | bool | list[str] | None"
+Nested: TypeAlias = "Cell | Mapping[str, Cell] | Sequence[Mapping[str, Cell]]"
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def shown(row: Mapping[str, Cell]) -> None:
+def shown(row: Mapping[str, Nested]) -> None:
     """Print one object as one line of JSON."""
     click.echo(json.dumps(row, ensure_ascii=False))
 

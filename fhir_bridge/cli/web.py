@@ -10,8 +10,7 @@ from fhir_bridge import log, settings
 from fhir_bridge.cli import gunicorn_server
 from fhir_bridge.cli.lifeline import attended
 from fhir_bridge.cli.listening import bound, host_option, port_option, url_of
-from fhir_bridge.cli.opened import is_embedded
-from fhir_bridge.store import schema
+from fhir_bridge.cli.opened import current, is_embedded
 
 
 @click.command("web")
@@ -25,7 +24,7 @@ def command(host: str, port: int, workers: int | None, *, fd: int | None, attend
     wanted = settings.load()
     log.to_stderr()
     if fd is None:
-        schema.require_current(wanted)
+        current(wanted)
         listener = bound(host, port)
         wanted = wanted.model_copy(update={"public_url": url_of(listener, wanted)})
         click.echo(f"Listening on {wanted.public_url}")

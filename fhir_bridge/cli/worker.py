@@ -6,7 +6,7 @@ import click
 
 from fhir_bridge import log, settings
 from fhir_bridge.cli import lifeline
-from fhir_bridge.store import schema
+from fhir_bridge.cli.opened import current
 from fhir_bridge.worker.main import main
 
 
@@ -18,7 +18,7 @@ def command(*, attended: bool) -> None:
     Any number of workers may share a PostgreSQL database.
     """
     wanted = settings.load()
-    schema.require_current(wanted)
+    current(wanted)
     log.to_stderr()
     if attended:
         lifeline.watch()

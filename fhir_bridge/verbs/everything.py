@@ -25,7 +25,8 @@ def encounter_everything(bridge: Bridge, grant: Grant, id_: str) -> str:
     """Answer with one searchset Bundle of all that belongs to an Encounter and that the Grant may see."""
     encounter = read(bridge, grant, "Encounter", id_)
     place = f"Encounter/{id_}"
-    members = [type_ for type_, row in BY_TYPE.items() if row.encounter and grant.scopes_for(type_, "r")]
+    belong = [type_ for type_, row in BY_TYPE.items() if row.encounter or type_ == "Provenance"]
+    members = [type_ for type_ in belong if grant.scopes_for(type_, "r")]
 
     def collect(conn: Connection) -> tuple[Row, ...]:
         if not members:

@@ -1,0 +1,149 @@
+"""What `check` tries: each thing the bridge depends on, with a remedy when it would fail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import click
+
+from fhir_bridge.blobs import Blobs
+from fhir_bridge.cli.listening import LOOPBACK
+from fhir_bridge.cli.opened import is_embedded, store_of
+from fhir_bridge.cli.wording import worded
+from fhir_bridge.corti.endpoint import endpoint_of
+from fhir_bridge.corti.token import TokenSource
+from fhir_bridge.errors import BridgeError, StoreUnavailable
+from fhir_bridge.keyring import KeyRing
+from fhir_bridge.smart.jwks import JwksCache
+from fhir_bridge.store import oauth
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fhir_bridge.settings import Settings
+    from fhir_bridge.store.oauth import Tenant
+
+_MIB: Final = 2**20
+_NO_ACCOUNT: Final = (
+    "no Corti account: set FHIR_BRIDGE_CORTI_CLIENT_ID and FHIR_BRIDGE_CORTI_CLIENT_SECRET; "
+    "without one, `serve --sandbox` listens itself"
+)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How one trial ended."""
+
+    name: str
+    passed: bool
+    text: str
+
+
+def all_of(wanted: Settings) -> tuple[Trial, ...]:
+    """Try everything; a failure of one does not stop the others."""
+    trials: tuple[tuple[str, Callable[[Settings], str]], ...] = (
+        ("database", _database),
+        ("keys", _keys),
+        ("disk", _disk),
+        ("corti", _corti),
+        ("public url", _public_url),
+        ("issuers", _issuers),
+    )
+    return tuple(_tried(name, trial, wanted) for name, trial in trials)
+
+
+def _tried(name: str, trial: Callable[[Settings], str], wanted: Settings) -> Trial:
+    try:
+        return Trial(name, passed=True, text=trial(wanted))
+    except BridgeError as failure:
+        return Trial(name, passed=False, text=worded(failure))
+    except click.ClickException as failure:
+        return Trial(name, passed=False, text=failure.format_message())
+    except OSError as failure:
+        return Trial(name, passed=False, text=f"{failure.filename}: {failure.strerror}")
+
+
+def _database(wanted: Settings) -> str:
+    with store_of(wanted) as store:
+        count = len(store.read(oauth.clients))
+    kind = "SQLite" if is_embedded(wanted) else "PostgreSQL"
+    return f"{kind}, at this version, {count} clients registered"
+
+
+def _keys(wanted: Settings) -> str:
+    ring = KeyRing.open(wanted)
+    with store_of(wanted) as store:
+        tenants, keys = store.read(oauth.tenants), store.read(oauth.signing_keys)
+    for tenant in tenants:
+        tenant.open_audio_key(ring)
+        tenant.open_corti_secret(ring)
+    for key in keys:
+        key.open_private(ring)
+    return f"those of {len(tenants)} tenants and {len(keys)} signing keys open"
+
+
+def _disk(wanted: Settings) -> str:
+    try:
+        free = Blobs.open(wanted).free_bytes()
+    except StoreUnavailable as exc:
+        raise click.ClickException(f"FHIR_BRIDGE_AUDIO_URL: {exc.text}") from exc
+    if free < wanted.min_free_bytes:
+        raise click.ClickException(
+            f"{free // _MIB} MiB are free where audio is kept, fewer than FHIR_BRIDGE_MIN_FREE_BYTES: "
+            "nothing would be accepted"
+        )
+    return f"{free // _MIB} MiB free where audio is kept"
+
+
+def _corti(wanted: Settings) -> str:
+    ring = KeyRing.open(wanted)
+    with store_of(wanted) as store:
+        tenants = store.read(oauth.tenants)
+    return "; ".join(_token_of(wanted, tenant, tenant.open_corti_secret(ring)) for tenant in tenants)
+
+
+def _token_of(wanted: Settings, tenant: Tenant, own_secret: str | None) -> str:
+    """Get a token as the worker would for this tenant."""
+    end = endpoint_of(
+        tenant.corti_environment or wanted.corti_environment,
+        tenant.corti_tenant or wanted.corti_tenant,
+        wanted.corti_api_url,
+        wanted.corti_auth_url,
+    )
+    common = wanted.corti_client_secret.get_secret_value() if wanted.corti_client_secret else None
+    client_id, secret = tenant.corti_client_id or wanted.corti_client_id, own_secret or common
+    if client_id is None or secret is None:
+        raise click.ClickException(f"tenant {tenant.id}: {_NO_ACCOUNT}")
+    TokenSource(end, client_id, secret, timeout=wanted.corti_timeout_seconds).bearer()
+    return f"tenant {tenant.id}: {end.auth_url} gives tokens"
+
+
+def _public_url(wanted: Settings) -> str:
+    if wanted.public_url is None:
+        return "follows from the address that is bound"
+    parts = urlsplit(wanted.public_url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise click.ClickException("FHIR_BRIDGE_PUBLIC_URL must be an origin such as https://bridge.example.org")
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        raise click.ClickException("FHIR_BRIDGE_PUBLIC_URL is plain http: SMART wants TLS but on a loopback address")
+    return wanted.public_url
+
+
+def _issuers(wanted: Settings) -> str:
+    cache = JwksCache(allow_private=wanted.allow_private_endpoints)
+    for issuer in wanted.trusted_issuers:
+        name, jwks = issuer.get("issuer", ""), issuer.get("jwks")
+        if not name:
+            raise click.ClickException("FHIR_BRIDGE_TRUSTED_ISSUERS: each needs its issuer")
+        if jwks:
+            _keys_of(cache, jwks)
+    return f"the bridge itself, and {len(wanted.trusted_issuers)} outside ones"
+
+
+def _keys_of(cache: JwksCache, jwks: str) -> None:
+    try:
+        cache.get(jwks, "")
+    except ValueError as exc:
+        raise click.ClickException(f"FHIR_BRIDGE_TRUSTED_ISSUERS: {jwks} does not answer with keys") from exc
