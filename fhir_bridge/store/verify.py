@@ -151,6 +151,16 @@ def _statuses(conn: Connection) -> Iterator[Finding]:
                 yield Finding(f"{type_}.status shows the state of its job", row.tenant, f"{type_}/{row.id}")
 
 
+def _in_progress(conn: Connection) -> Iterator[Finding]:
+    """What was accepted is worked on: the bridge owns Media.status (ruling 7), so nobody else says in-progress."""
+    c, j = _V.c, tables.job.c
+    worked_on = select(j.id).where(j.tenant == c.tenant, j.media == c.id).exists()
+    live = and_(c.type == "Media", c.until.is_(None), ~c.deleted, c.body.like('%"in-progress"%'))
+    for row in conn.execute(select(c.tenant, c.id, c.body).where(live, ~worked_on)):
+        if json.loads(row.body).get("status") == "in-progress":
+            yield Finding("a Media in progress has a job", row.tenant, f"Media/{row.id}")
+
+
 # --- SQL ---------------------------------------------------------------------------------
 
 _LAWS: Final[tuple[Callable[[Connection], Iterable[Finding]], ...]] = (
@@ -163,6 +173,7 @@ _LAWS: Final[tuple[Callable[[Connection], Iterable[Finding]], ...]] = (
     _pointers,
     _one_running_job,
     _statuses,
+    _in_progress,
 )
 
 

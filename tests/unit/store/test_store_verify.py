@@ -83,6 +83,15 @@ def test_two_running_jobs_of_one_encounter_are_found(whole):
     assert verify.Finding("an Encounter has at most one running job", TENANT, "e1") in whole.read(verify.findings)
 
 
+@pytest.mark.parametrize(
+    ("status", "found"), [("in-progress", {"a Media in progress has a job"}), ("completed", set())]
+)
+def test_a_media_in_progress_that_nobody_works_on_is_found(whole, status, found):
+    put(whole, new("m2", **MEDIA | {"after": f'}},"status":"{status}","note":"in-progress"}}'}))
+
+    assert laws(whole) == found
+
+
 def test_a_media_taken_back_by_the_ehr_may_say_so(whole):
     put(whole, new("m1", **MEDIA | {"after": '},"status":"entered-in-error"}'}))
 
