@@ -10,17 +10,17 @@ from flask import Response, g, request
 from werkzeug.http import http_date
 
 from fhir_bridge.api.negotiate import FHIR_JSON, answered_with, preference
-from fhir_bridge.errors import BridgeError, Forbidden, MethodNotAllowed, NotAcceptable, Unauthenticated
+from fhir_bridge.errors import BridgeError, Forbidden, Issue, MethodNotAllowed, NotAcceptable, Unauthenticated
 from fhir_bridge.fhir.rest.outcome import from_error, outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from fhir_bridge.errors import Issue
     from fhir_bridge.fhir.resource.reader import Json
     from fhir_bridge.store.resources import Row
 
 REALM: Final = 'Bearer realm="fhir"'
+_ALL_WELL: Final = Issue("informational", "Stored as sent", severity="information")  # an outcome has one issue at least
 
 
 def body(text: str | Iterator[bytes], *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -41,7 +41,7 @@ def row(found: Row, *, base: str, status: int = 200, hints: tuple[Issue, ...] = 
     if wanted == "minimal":
         return Response(status=status, headers=headers)
     if wanted == "operationoutcome":
-        return body(json.dumps(outcome(hints)), status=status, headers=headers)
+        return body(json.dumps(outcome(hints or (_ALL_WELL,))), status=status, headers=headers)
     return body(found.body, status=status, headers=headers)
 
 

@@ -6,9 +6,12 @@ import base64
 import io
 import json
 import math
+import shutil
 import struct
+import subprocess
 import wave
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from fhir_bridge.verbs.bridge import Bridge
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+INTEROP = Path(__file__).parents[2] / "interop"
 SECRET = "a secret of a test"
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
@@ -94,6 +98,7 @@ class Ehr:
     http: FlaskClient
     name: str
     scope: str
+    received: Path
     _token: str = field(default="")
 
     def token_answer(self, scope: str | None = None, **form: str) -> Answer:
@@ -113,7 +118,13 @@ class Ehr:
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
             sent.setdefault("Content-Type", "application/fhir+json")
-        return _answer(self.http.open(f"/fhir/{path}".rstrip("/"), method=method, data=body, headers=sent))
+        return self._kept(_answer(self.http.open(f"/fhir/{path}".rstrip("/"), method=method, data=body, headers=sent)))
+
+    def _kept(self, answer: Answer) -> Answer:
+        """Keep what is FHIR, once, for the validators of other projects."""
+        if answer.raw and answer.headers["Content-Type"].startswith("application/fhir+json"):
+            (self.received / f"{sha256(answer.raw).hexdigest()}.json").write_bytes(answer.raw)
+        return answer
 
     def get(self, path: str, **headers: str) -> Answer:
         return self.call("GET", path, **headers)
@@ -140,6 +151,35 @@ def _answer(response: Any) -> Answer:
     return Answer(response.status_code, dict(response.headers), response.get_data())
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What looks at everything received comes when everything was."""
+    items.sort(key=lambda item: "everything_received" in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(scope="session")
+def received(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with each distinct FHIR body that a journey received."""
+    return tmp_path_factory.mktemp("received")
+
+
+@pytest.fixture(scope="session")
+def judged() -> Callable[[Path], list[dict[str, Any]]]:
+    """Ask two validators of other projects; return the errors that they find in a folder of resources."""
+    node = shutil.which("node")
+    if node is None or not (INTEROP / "node_modules" / "fhir").is_dir():
+        pytest.skip("needs Node and `npm ci` in interop/: run `make interop`")
+
+    def judge(folder: Path) -> list[dict[str, Any]]:
+        called = [node, str(INTEROP / "validate.mjs"), str(folder)]
+        done = subprocess.run(called, capture_output=True, text=True, timeout=100, check=False)  # noqa: S603 - our own script
+        assert done.returncode in {0, 1}, done.stderr
+        found = [json.loads(line) for line in done.stdout.splitlines()]
+        assert bool(found) == bool(done.returncode), done.stderr
+        return found
+
+    return judge
+
+
 @pytest.fixture
 def web_settings(sqlite_settings: Settings) -> Settings:
     return sqlite_settings.model_copy(update={"public_url": "http://127.0.0.1:8080"})
@@ -158,7 +198,7 @@ def bridge(app: Flask) -> Bridge:
 
 
 @pytest.fixture
-def new_ehr(app: Flask, bridge: Bridge) -> Callable[..., Ehr]:
+def new_ehr(app: Flask, bridge: Bridge, received: Path) -> Callable[..., Ehr]:
     """Register a client and give it a token when it needs one."""
 
     def make(scope: str = "system/*.cruds", *, tenant: str = "default", **registered: Any) -> Ehr:
@@ -171,7 +211,7 @@ def new_ehr(app: Flask, bridge: Bridge) -> Callable[..., Ehr]:
             oauth.add_client(conn, client)
 
         bridge.store.write(register)
-        return Ehr(app.test_client(), name, scope)
+        return Ehr(app.test_client(), name, scope, received)
 
     return make
 
