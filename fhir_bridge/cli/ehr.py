@@ -140,7 +140,8 @@ def worded(outcome: OperationOutcome) -> str:
 
 def _said(issue: OperationOutcomeIssue) -> str:
     text = (issue.details and issue.details.text) or issue.diagnostics or issue.code
-    return f"{text} ({', '.join(issue.expression)})" if issue.expression else str(text)
+    elements = ", ".join(one for one in issue.expression or () if one)
+    return f"{text} ({elements})" if elements else str(text)
 
 
 def _why(answer: requests.Response) -> str:

@@ -73,7 +73,7 @@ def resources_table(resources: Iterable[Model]) -> Table:
     for name in ("Type", "Count", "For example"):
         table.add_column(name)
     found = list(resources)
-    first = {one.get_resource_type(): str(one.id) for one in reversed(found)}
+    first = {one.get_resource_type(): str(getattr(one, "id", None)) for one in reversed(found)}
     for type_, count in Counter(one.get_resource_type() for one in found).items():
         table.add_row(type_, str(count), f"/fhir/{type_}/{first[type_]}")
     return table

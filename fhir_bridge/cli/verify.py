@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from fhir_bridge.settings import Settings
     from fhir_bridge.store import Store
+    from fhir_bridge.store.binaries import StoredBlob
 
 _LOOKS: Final = 3
 _PAUSE: Final = 0.5
@@ -61,11 +62,15 @@ def _unreadable(store: Store, wanted: Settings) -> Iterator[Finding]:
     keys, blobs = KeyRing.open(wanted), Blobs.open(wanted)
     for tenant in store.read(oauth.tenants):
         audio_key = tenant.open_audio_key(keys)
-        for content in store.read(lambda conn, of=tenant.id: binaries.older_than(conn, of, now_ms())):
+        for content in _contents(store, tenant.id):
             try:
                 blobs.reader(content.blob, content.wrapped_key, audio_key, content.size).close()
             except BlobDamaged:
                 yield Finding("accepted audio is there and complete", tenant.id, f"Binary/{content.binary}")
+
+
+def _contents(store: Store, tenant: str) -> tuple[StoredBlob, ...]:
+    return store.read(lambda conn: binaries.older_than(conn, tenant, now_ms()))
 
 
 def _lasting(look: Callable[[], frozenset[Finding]]) -> list[Finding]:

@@ -94,7 +94,7 @@ def look(ehr: Ehr, encounter: str, media: str) -> Status:
     return Status(
         words=tuple(words for document in documents for words in _words(ehr, document)),
         facts=tuple(sorted(facts, key=lambda fact: (fact.group, fact.text))),
-        phase=phase,
+        phase=str(phase),
         ended=task.status if task.status in ENDED else None,
         reason=_reason(task),
     )
@@ -137,7 +137,7 @@ def _words(ehr: Ehr, document: DocumentReference) -> Iterable[Words]:
         if content.format is None or content.format.code != "segments":
             continue
         attachment = content.attachment
-        text = attachment.data or ehr.text(str(attachment.url), attachment.contentType)
+        text = attachment.data or ehr.text(str(attachment.url), str(attachment.contentType))
         for one in json.loads(text):
             yield Words(one["start"], one["end"], one["text"], one.get("speaker"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from fhir_bridge.fhir.resource.reader import read
@@ -34,14 +35,18 @@ def apply(settings: Settings, store: Store, blobs: Blobs) -> Removed:
     """Do one round. The row goes first: a crash in between leaves a stray, which a later round collects."""
     before = now_ms() - round(settings.audio_retention_hours * _HOUR_MS)
     tenants = [tenant.id for tenant in store.read(oauth.tenants)]
-    audio = 0
-    for tenant in tenants:
-        for content in store.read(lambda conn, of=tenant: _expired(conn, of, before)):
-            if store.write(lambda conn, of=tenant, binary=content.binary: binaries.forget(conn, of, binary)):
-                blobs.delete(content.blob)
-                audio += 1
+    audio = sum(_forgotten(store, blobs, tenant, before) for tenant in tenants)
     assertions = store.write(lambda conn: oauth.forget_expired(conn, now_ms() // 1000))
     return Removed(audio, _collected(store, blobs, tenants), assertions)
+
+
+def _forgotten(store: Store, blobs: Blobs, tenant: str, before_ms: int) -> int:
+    count = 0
+    for content in store.read(lambda conn: _expired(conn, tenant, before_ms)):
+        if store.write(partial(binaries.forget, tenant=tenant, binary=content.binary)):
+            blobs.delete(content.blob)
+            count += 1
+    return count
 
 
 def _expired(conn: Connection, tenant: str, before_ms: int) -> tuple[binaries.StoredBlob, ...]:
@@ -60,10 +65,11 @@ def _binaries_of(bodies: Iterable[str]) -> set[str]:
 
 def _collected(store: Store, blobs: Blobs, tenants: Iterable[str]) -> int:
     """Remove files that no row names: a crash left them between the disk and the database."""
+    later = now_ms() + _HOUR_MS
     known = [
         content.blob
         for tenant in tenants
-        for content in store.read(lambda conn, of=tenant: binaries.older_than(conn, of, now_ms() + _HOUR_MS))
+        for content in store.read(partial(binaries.older_than, tenant=tenant, ms=later))
     ]
     strays = list(blobs.strays(known))
     for name in strays:
