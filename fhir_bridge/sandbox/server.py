@@ -52,7 +52,6 @@ class Sandbox:
             "tenant": self.tenant,
             "client_id": self.client_id,
             "client_secret": self.client_secret,
-            "engine": self.state.engine.name,
         }
 
     def close(self) -> None:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from simple_websocket import ConnectionClosed
 
 from fhir_bridge.sandbox.config import Refused, Resolved, resolved_streams, resolved_transcribe
-from fhir_bridge.sandbox.decode import CORRUPTED, BadAudio
+from fhir_bridge.sandbox.decode import BadAudio
 from fhir_bridge.sandbox.engine import CannotListen, Situation
 from fhir_bridge.sandbox.hearing import Hearing
+from fhir_bridge.sandbox.misbehaviour import Misbehaviour
 from fhir_bridge.sandbox.state import Recording
 from fhir_bridge.sandbox.telling import STREAMS, TRANSCRIBE, Teller
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 CHUNK_LIMIT = 64_000
 QUEUED = 32
 TICK = 0.1
+EARLIER_SECONDS = 10.0
 KEPT_BYTES = 32 * 1024 * 1024
 """Audio of a stream that is kept as a recording."""
 
@@ -62,6 +64,7 @@ class Session:
         self.config: Resolved | None = None
         self.hearing: Hearing | None = None
         self.teller: Teller | None = None
+        self.misbehaviour = Misbehaviour(self)
 
     def run(self) -> None:
         """From the upgrade to the close."""
@@ -155,12 +158,19 @@ class Session:
             self._keep_recording()
 
     def _ears(self, config: Resolved) -> tuple[Hearing, Teller]:
+        self._await_earlier()
         before = self.interaction.received if self.interaction else 0.0
         told = self.interaction.told if self.interaction else set()
         situation = Situation(diarize=config.diarize, before=before, told=told)
         wav = self.state.switches.wav_autodetected
         hearing = Hearing(self.state.engine, config.form, situation, multichannel=config.multichannel, wav=wav)
         return hearing, Teller(self.state, config, self.interaction, self.send)
+
+    def _await_earlier(self) -> None:
+        """A connection that broke may still be listened to: this one goes on where it ended."""
+        for earlier in list(self.interaction.sessions) if self.interaction else []:
+            if earlier.hearing is not None and earlier.wire.closed:
+                earlier.over.wait(EARLIER_SECONDS)
 
     def _read(self) -> Mark:
         """Pass frames on until the client ends, or the ear has."""
@@ -176,47 +186,23 @@ class Session:
                     self._put(Mark.FLUSH)
                 elif kind == "config":
                     self.send({"type": "CONFIG_ALREADY_RECEIVED", "reason": "the configuration stays as it is"})
-            self._enforce()
+            self.misbehaviour.enforce()
         return Mark.STOP
 
     def _audio(self, payload: bytes) -> None:
-        switches = self.state.switches
         self.bytes += len(payload)
-        if switches.drop_at_byte is not None and self.bytes >= switches.drop_at_byte and self._may_break():
+        if self.misbehaviour.drops():
             self.wire.reset()
             return
         if len(payload) > CHUNK_LIMIT:
             self._tell_error("Audio chunk is too large.")
             return
-        if self._too_fast():
+        if self.misbehaviour.loses():
             self.dropped += len(payload)
             return
         if len(self.kept) + len(payload) <= KEPT_BYTES:
             self.kept += payload
         self._put(payload)
-
-    def _too_fast(self) -> bool:
-        ahead = self.state.switches.fast_audio_dropped_after
-        if ahead is None or self.hearing is None:
-            return False
-        return self.hearing.seconds - (time.monotonic() - self.began) > ahead
-
-    def _enforce(self) -> None:
-        """Ends of a connection nobody has documented, each behind a switch."""
-        switches, at = self.state.switches, time.monotonic()
-        if switches.idle_timeout is not None and at - self.last_frame > switches.idle_timeout:
-            self.wire.close(1001, "idle")
-        elif switches.session_limit is not None and at - self.began > switches.session_limit:
-            self.wire.close(1000, "session limit")
-        elif switches.token_checked_midstream and time.time() >= self.bearer.expires:
-            self.wire.close(1008, "token expired")
-
-    def _may_break(self) -> bool:
-        with self.state.lock:
-            if self.state.broken >= self.state.switches.breaks:
-                return False
-            self.state.broken += 1
-            return True
 
     # --- the ear's thread
 
@@ -242,8 +228,9 @@ class Session:
         while True:
             item = self.inbox.get()
             if isinstance(item, bytes):
-                teller.tell(hearing.feed(self._welcome(item)), hearing)
-                self._break_off(hearing)
+                self.misbehaviour.refuse_format()
+                teller.tell(hearing.feed(item), hearing)
+                self.misbehaviour.break_off(hearing)
             elif item is Mark.FLUSH:
                 teller.flush(hearing.flush())
             else:
@@ -256,21 +243,6 @@ class Session:
             teller.end(hearing)
             if self.state.switches.close_after_ended:
                 self.wire.close()
-
-    def _welcome(self, payload: bytes) -> bytes:
-        """Refuse a format only now, where that is how it is refused."""
-        switches = self.state.switches
-        declared = str(self.config.echo.get("audioFormat", "")) if self.config else ""
-        if switches.format_refusal == "error" and declared.startswith(switches.refused_formats or ("\0",)):
-            raise BadAudio(CORRUPTED)
-        return payload
-
-    def _break_off(self, hearing: Hearing) -> None:
-        switches = self.state.switches
-        if switches.close_at is not None and hearing.seconds >= switches.close_at and self._may_break():
-            self.wire.close(switches.close_code)
-        if switches.audio_error_at is not None and hearing.seconds >= switches.audio_error_at and self._may_break():
-            raise BadAudio(CORRUPTED)
 
     # --- small things
 

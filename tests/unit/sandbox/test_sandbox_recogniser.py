@@ -89,5 +89,4 @@ def test_the_announcement_names_what_a_bridge_needs(running):
         "tenant": "t",
         "client_id": "me",
         "client_secret": "mine",
-        "engine": "numbers",
     }
