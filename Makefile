@@ -57,3 +57,5 @@ lock: setup ## resolve the dependencies anew
 	  --generate-hashes --no-emit-index-url --no-header --quiet -o requirements/runtime.lock
 	.venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras -c requirements/runtime.lock \
 	  --generate-hashes --no-emit-index-url --no-header --quiet -o requirements/dev.lock
+	echo 'hatchling>=1.27' | .venv/bin/uv pip compile - --universal --python-version 3.11 -c requirements/dev.lock \
+	  --generate-hashes --no-emit-index-url --no-header --quiet -o requirements/build.lock
