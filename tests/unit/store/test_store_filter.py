@@ -192,7 +192,7 @@ def written(store, tenant: str, told) -> list[Version]:
 
 
 @settings(
-    max_examples=80,
+    max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -256,7 +256,7 @@ def test_claims_end_with_the_resource_that_let_them_go(store):
         return store.write(lambda conn: resources.once(conn, TENANT, "identifier", val, mine=mine))
 
     claim(first, "1"), claim(second, "2")
-    store.write(lambda conn: resources.release(conn, TENANT, "identifier", ("Encounter", "a")))
+    store.write(lambda conn: resources.release(conn, TENANT, ("Encounter", "a")))
 
     assert claim(second, "1") is None
     assert claim(first, "2") == second
