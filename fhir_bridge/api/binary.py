@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from flask import Blueprint, Response, request
 from werkzeug.wsgi import wrap_file
 
-from fhir_bridge.api import fhir, respond
+from fhir_bridge.api import parse, respond, writing
 from fhir_bridge.api.guard import bridge, grant
 from fhir_bridge.api.negotiate import is_fhir_body, require_plain_encoding, wants_raw
 from fhir_bridge.errors import UnsupportedMediaType
@@ -37,22 +37,22 @@ _HARMLESS: Final = ("audio/", "text/plain")
 def create() -> Response:
     """Create a Binary, in FHIR's form or from the raw body."""
     if is_fhir_body():
-        return fhir.create("Binary")
+        return writing.create("Binary")
     who = grant()
     with Intake(bridge(), who.tenant) as intake:
         json = _raw(intake)
-        return fhir.stored(intake, create_row(fhir.writer(who, intake), json))
+        return parse.stored(intake, create_row(parse.writer(who, intake), json))
 
 
 @routes.put("/<id_>")
 def update(id_: str) -> Response:
     """Create a Binary under the EHR's own id, or say again what is there."""
     if is_fhir_body():
-        return fhir.update("Binary", id_)
+        return writing.update("Binary", id_)
     who = grant()
     with Intake(bridge(), who.tenant) as intake:
         json = _raw(intake) | {"id": id_}
-        return fhir.stored(intake, update_row(fhir.writer(who, intake), id_, json, expect=fhir.expected_version()))
+        return parse.stored(intake, update_row(parse.writer(who, intake), id_, json, expect=parse.expected_version()))
 
 
 @routes.get("/<id_>")
@@ -86,7 +86,7 @@ def _raw(intake: Intake) -> Json:
     if not request.mimetype:
         raise UnsupportedMediaType("Send the body with its Content-Type, such as audio/wav")
     require_plain_encoding()
-    intake.raw(fhir.stream())
+    intake.raw(parse.stream())
     return raw_json(request.content_type or request.mimetype, request.headers.get("X-Security-Context"))
 
 

@@ -95,7 +95,7 @@ class Service:
         first = Part("sandbox", ("sandbox", "--port", "0", *arguments), settings.environment(**self._given))
         self._sandbox = Child(first, self._stderr)
         said = json.loads(self._sandbox.first_line(READY_SECONDS))
-        self.engine = said["engine"]
+        self.engine = requests.get(f"{said['api_url']}/health", timeout=READY_SECONDS).json()["recogniser"]
         client = {"corti_client_id": said["client_id"], "corti_client_secret": said["client_secret"]}
         port = said["api_url"].rpartition(":")[2]
         # Should it die, the bridge finds the next one where this one was.

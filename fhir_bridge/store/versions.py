@@ -133,10 +133,10 @@ def once(conn: Connection, tenant: str, kind: str, val: str, *, mine: Once) -> O
     return Once(*conn.execute(select(t.c.digest, t.c.type, t.c.id).where(key)).one())
 
 
-def release(conn: Connection, tenant: str, kind: str, holder: tuple[str, str]) -> None:
-    """End a resource's claims of one kind: before an update claims the values it has now."""
+def release(conn: Connection, tenant: str, holder: tuple[str, str]) -> None:
+    """End the claims of a resource (type, id): before an update claims what it has now, and when it is deleted."""
     c = tables.once.c
-    conn.execute(delete(tables.once).where(c.tenant == tenant, c.kind == kind, c.type == holder[0], c.id == holder[1]))
+    conn.execute(delete(tables.once).where(c.tenant == tenant, c.type == holder[0], c.id == holder[1]))
 
 
 def hold(conn: Connection, tenant: str) -> None:

@@ -10,7 +10,8 @@ from fhir_bridge.mapping.origin import subject_of
 from fhir_bridge.store import jobs
 from fhir_bridge.store.versions import Once
 from fhir_bridge.verbs.case import digest_of
-from fhir_bridge.verbs.plan import OnceKey, Plan
+from fhir_bridge.verbs.plan import OnceKey, Plan, merged
+from fhir_bridge.verbs.retract import ERROR, encounter_in_error
 from fhir_bridge.verbs.tasks import new_job
 
 if TYPE_CHECKING:
@@ -31,7 +32,10 @@ def plan(case: Case) -> Plan:
     version = case.version()
     known = _job(case)
     if known is not None:
-        return Plan((version,), once=_once(case), released=_released(case), again=(known.id,))
+        told = Plan((version,), once=_once(case), released=_released(case), again=(known.id,))
+        if case.json["status"] != ERROR:
+            return told
+        return merged([told, encounter_in_error(case.bridge, case.grant, case.id)])
     if not takes_recordings(model):
         return Plan((version,), once=_once(case), released=_released(case))
     task, job = new_job(case, encounter=case.id, subject=subject_of(model))
@@ -76,5 +80,5 @@ def _text(pair: tuple[object, object]) -> tuple[str, str]:
     return str(pair[0]), str(pair[1])
 
 
-def _released(case: Case) -> tuple[tuple[str, str, str], ...]:
-    return () if case.current is None else ((IDENTIFIER, case.type, case.id),)
+def _released(case: Case) -> tuple[tuple[str, str], ...]:
+    return () if case.current is None else ((case.type, case.id),)

@@ -66,6 +66,15 @@ class Intake:
         self._commit()
         return json
 
+    def small(self, chunks: Iterable[bytes], *, limit: int) -> bytes:
+        """Read a body that is no resource, such as a patch, of at most `limit` bytes."""
+        body = bytearray()
+        for chunk in chunks:
+            body += chunk
+            if len(body) > limit:
+                raise TooLarge(f"The body is larger than {limit} bytes")
+        return bytes(body)
+
     def raw(self, chunks: Iterable[bytes]) -> Blob:
         """Read a raw body into one blob."""
         write = self._writer("Binary", "data", self._bridge.settings.max_binary_bytes)

@@ -52,7 +52,7 @@ class Removal:
 class Plan:
     """The writes of one request, in the order of their rows.
 
-    `released` are (kind, type, id) whose claims end before `once` is claimed; `again` and
+    `released` are (type, id) whose claims end before `once` is claimed; `again` and
     `cancel` are ids of jobs.
     """
 
@@ -60,7 +60,7 @@ class Plan:
     removals: tuple[Removal, ...] = ()
     conditions: tuple[Condition, ...] = ()
     once: tuple[OnceKey, ...] = ()
-    released: tuple[tuple[str, str, str], ...] = ()
+    released: tuple[tuple[str, str], ...] = ()
     contents: tuple[StoredBlob, ...] = ()
     jobs: tuple[NewJob, ...] = ()
     again: tuple[str, ...] = ()
@@ -128,8 +128,8 @@ def _require(conn: Connection, condition: Condition) -> None:
 
 
 def _claims(conn: Connection, tenant: str, plan: Plan) -> None:
-    for kind, type_, id_ in plan.released:
-        versions.release(conn, tenant, kind, (type_, id_))
+    for type_, id_ in plan.released:
+        versions.release(conn, tenant, (type_, id_))
     for key in plan.once:
         existing = versions.once(conn, tenant, key.kind, key.val, mine=key.mine)
         if existing is not None and (existing.type, existing.id) != (key.mine.type, key.mine.id):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, unquote
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from fhir_bridge.errors import BadSetting, Gone, Issue, NotFound, NotSupported
+from fhir_bridge.errors import Issue, NotSupported
 from fhir_bridge.fhir.resource.reader import read
 from fhir_bridge.fhir.resource.subset import elements, summary
 from fhir_bridge.fhir.resource.writer import write
@@ -18,6 +16,7 @@ from fhir_bridge.fhir.rest.search import parse, query_of
 from fhir_bridge.store import resources
 from fhir_bridge.verbs.criteria import nodes_of
 from fhir_bridge.verbs.include import included
+from fhir_bridge.verbs.paging import Place, links
 from fhir_bridge.verbs.policy import allowed
 
 if TYPE_CHECKING:
@@ -28,23 +27,8 @@ if TYPE_CHECKING:
     from fhir_bridge.fhir.rest.criteria import SearchRequest
     from fhir_bridge.smart.grant import Grant
     from fhir_bridge.store.filter import Filter
-    from fhir_bridge.store.resources import Cursor, Page, Row
+    from fhir_bridge.store.resources import Page, Row
     from fhir_bridge.verbs.bridge import Bridge
-
-_ABOUT: Final = "page of a search"
-LINK_MS: Final = 3_600_000  # how long a page link is good for
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where in which search a page begins. Sealed, it is a page link: opaque and without patient data."""
-
-    type: str | None
-    query: tuple[tuple[str, str], ...]
-    snapshot: int
-    made_ms: int
-    after: Cursor | None = None
-    total: int | None = None
 
 
 def search(
@@ -61,40 +45,29 @@ def search(
     if any(isinstance(each, Updated) for each in request.criteria):
         bridge.store.barrier(grant.tenant)  # commit order alone would lose rows to a poller
     now = bridge.store.read(lambda conn: resources.snapshot(conn, grant.tenant))
-    return _answer(bridge, grant, request, _Place(type_, request.used, now.seq, resources.now_ms()))
+    return _answer(bridge, grant, request, Place("search", type_ or "", request.used, now.seq, resources.now_ms()))
 
 
-def page(bridge: Bridge, grant: Grant, sealed: str) -> str:
-    """Answer with the page that a link names; the rights are judged anew.
-
-    Raises:
-        NotFound: no link of ours. Gone: too old, its snapshot cannot be searched any more.
-    """
-    place = _unsealed(bridge, sealed)
-    now = bridge.store.read(lambda conn: resources.snapshot(conn, grant.tenant))
-    if resources.now_ms() - place.made_ms > LINK_MS or place.snapshot < now.keys_from:
-        raise Gone("This page link has expired: search again")
-    return _answer(bridge, grant, parse(place.type, place.query, base=bridge.base), place)
+def page(bridge: Bridge, grant: Grant, place: Place) -> str:
+    """Answer with a further page; the rights are judged anew."""
+    return _answer(bridge, grant, parse(place.path or None, place.query, base=bridge.base), place)
 
 
-def _answer(bridge: Bridge, grant: Grant, request: SearchRequest, place: _Place) -> str:
+def _answer(bridge: Bridge, grant: Grant, request: SearchRequest, place: Place) -> str:
     filter_ = allowed(grant, request.types, "s").narrowed(*nodes_of(request))
     found, extra, total = bridge.store.read(lambda conn: _read(conn, bridge, grant, (request, place, filter_)))
     shown = _subset_of(request)
     entries = [Entry(row.type, row.id, shown(row.body)) for row in found.rows]
     entries += [Entry(row.type, row.id, row.body, "include") for row in extra]
-    links = {"self": _self(bridge, request)}
-    if found.following is not None:
-        following = _Place(place.type, place.query, place.snapshot, place.made_ms, found.following, total)
-        links["next"] = f"{bridge.base}/_page/{_sealed(bridge, following)}"
+    beside = {"self": _self(bridge, request), **links(bridge, place, found.following, total)}
     warnings = [_ignored(name) for name in request.unknown]
     return searchset(
-        entries, base=bridge.base, links=links, total=total, outcome=outcome(warnings) if warnings else None
+        entries, base=bridge.base, links=beside, total=total, outcome=outcome(warnings) if warnings else None
     )
 
 
 def _read(
-    conn: Connection, bridge: Bridge, grant: Grant, asked: tuple[SearchRequest, _Place, Filter]
+    conn: Connection, bridge: Bridge, grant: Grant, asked: tuple[SearchRequest, Place, Filter]
 ) -> tuple[Page, tuple[Row, ...], int | None]:
     """Read page, includes and total under one snapshot."""
     request, place, filter_ = asked
@@ -136,17 +109,3 @@ def _self(bridge: Bridge, request: SearchRequest) -> str:
 
 def _ignored(name: str) -> Issue:
     return Issue("not-supported", f"{name} is not used here and was ignored", severity="warning")
-
-
-def _sealed(bridge: Bridge, place: _Place) -> str:
-    return quote(bridge.keyring.wrap(json.dumps(vars(place)).encode(), about=_ABOUT), safe="").replace("%", "~")
-
-
-def _unsealed(bridge: Bridge, sealed: str) -> _Place:
-    try:
-        fields = json.loads(bridge.keyring.unwrap(unquote(sealed.replace("~", "%")), about=_ABOUT))
-    except (BadSetting, ValueError) as exc:
-        raise NotFound("There is no such page: search again") from exc
-    query = tuple((str(name), str(value)) for name, value in fields["query"])
-    after = None if fields["after"] is None else tuple(fields["after"])
-    return _Place(**(fields | {"query": query, "after": after}))

@@ -43,7 +43,7 @@ def new_job(
 
 
 def plan(case: Case) -> Plan:
-    """Plan an update of a Task: the bridge owns it, an EHR may cancel it.
+    """Plan one Task: those of jobs are the bridge's, an EHR may cancel them.
 
     A job that a worker holds stops at the worker's next step, and the worker says so; any
     other stops here.
@@ -52,7 +52,9 @@ def plan(case: Case) -> Plan:
         BusinessRule: anything else is changed, or the Task has ended.
     """
     job = case.bridge.store.read(lambda conn: jobs.by_id(conn, case.id))
-    if job is None or case.current is None or case.json.get("status") != "cancelled":
+    if job is None:
+        return Plan((case.version(),))  # a Task of the EHR's own
+    if case.current is None or case.json.get("status") != "cancelled":
         raise BusinessRule("Only the status of a Task can be changed, and only to cancelled", at="Task.status")
     if job.state in TERMINAL and job.state is not State.CANCELLED:
         raise BusinessRule(f"The Task has ended ({job.state}): it cannot be cancelled any more", at="Task.status")

@@ -60,8 +60,6 @@ PLANS: Final[Mapping[str, Callable[[Case], Plan]]] = {
     "Task": tasks.plan,
 }
 _CHECK_LATER: Final = frozenset({"Media", "Binary"})  # once their audio is replaced
-# What the bridge makes an EHR may amend, never create.
-_MADE_HERE: Final = frozenset({"Task"})
 
 
 def planned(case: Case) -> Plan:
@@ -103,7 +101,7 @@ def update(by: Writer, id_: str, json: Json, *, expect: int | None = None) -> Wr
     if json.get("id") != id_:
         text = "The id in the body has to be the id in the URL"
         raise Invalid(text, issues=(Issue("value", text, f"{json['resourceType']}.id"),))
-    return settled(lambda: _updated(by, json, expect, ()))
+    return settled(lambda: updated(by, json, expect, ()))
 
 
 def update_matching(by: Writer, json: Json, criteria: Pairs, *, expect: int | None = None) -> Written:
@@ -121,7 +119,7 @@ def update_matching(by: Writer, json: Json, criteria: Pairs, *, expect: int | No
             text = "The criteria meet a resource with another id than the body's"
             raise Invalid(text, issues=(Issue("value", text, f"{type_}.id"),))
         id_ = row.id if row else json.get("id") or clock.new_id()
-        return _updated(by, {**json, "id": id_}, expect, condition(filter_, row))
+        return updated(by, {**json, "id": id_}, expect, condition(filter_, row))
 
     return settled(attempt)
 
@@ -133,17 +131,24 @@ def _created(by: Writer, json: Json, conditions: tuple[Condition, ...]) -> Writt
         row = commit(by.bridge, by.grant.tenant, plan, [entry(case, by.request, 201)])[0]
     except Taken as taken:
         return Written(existing_of(case, taken), is_new=False, keeps_audio=False)
-    return Written(row, is_new=True, hints=_hints(case))
+    return Written(row, is_new=True, hints=_hints(case), keeps_audio=bool(plan.contents))
 
 
-def _updated(by: Writer, json: Json, expect: int | None, conditions: tuple[Condition, ...]) -> Written:
+def updated(
+    by: Writer, json: Json, expect: int | None, conditions: tuple[Condition, ...], *, seen: int | None = None
+) -> Written:
+    """Store a new version of the resource that `json` names; `seen` is the version it was made from, if any.
+
+    Raises:
+        VersionConflict: If-Match, which is `expect`, names another version.
+        Moved: another writer came between.
+    """
     type_, id_ = str(json["resourceType"]), str(json["id"])
     current = current_of(by.bridge, by.grant, type_, id_)
-    if current is None and type_ in _MADE_HERE:
-        raise NotFound(f"There is no {type_} with this id")
     if current is None and expect:
         raise VersionConflict("If-Match names a version, but there is no such resource")
-    case = Case(by.bridge, by.grant, json, "PUT", current, by.blobs, expect=expect if current else 0)
+    based_on = (seen if expect is None else expect) if current else 0
+    case = Case(by.bridge, by.grant, json, "PUT", current, by.blobs, expect=based_on)
     plan = replace(planned(case), conditions=conditions)
     try:
         rows = commit(by.bridge, by.grant.tenant, plan, [entry(case, by.request, 200 if current else 201)])
@@ -155,7 +160,7 @@ def _updated(by: Writer, json: Json, expect: int | None, conditions: tuple[Condi
         raise
     row = rows[0] if rows else current
     assert row is not None  # noqa: S101 - a plan without rows amends what is there
-    return Written(row, is_new=current is None, hints=_hints(case))
+    return Written(row, is_new=current is None, hints=_hints(case), keeps_audio=bool(plan.contents))
 
 
 def entry(case: Case, request: str, status: int) -> AuditRow:

@@ -109,9 +109,8 @@ COMMON: Final = (
     Param(7, "_profile", "uri", ("meta.profile",)),
 )
 
-_WRITTEN: Final[tuple[Interaction, ...]] = ("create", "read", "update", "search-type")
-_AMENDED: Final[tuple[Interaction, ...]] = ("read", "update", "search-type")
-_SHOWN: Final[tuple[Interaction, ...]] = ("read", "search-type")
+_HISTORY: Final[tuple[Interaction, ...]] = ("vread", "history-instance", "history-type")
+_WRITTEN: Final[tuple[Interaction, ...]] = ("create", "read", "update", "patch", "delete", "search-type", *_HISTORY)
 _HL7 = "http://hl7.org/fhir/"
 _NAME_PARTS = ("name.family", "name.given", "name.text", "name.prefix", "name.suffix")
 _SUBJECTS = ("Patient", "Practitioner", "PractitionerRole", "Group", "Device", "Specimen", "Location")
@@ -195,10 +194,10 @@ SERVED: Final = (
         patient=("subject",),
         encounter=("encounter",),
     ),
-    Served("Binary", ("create", "read", "update")),
+    Served("Binary", ("create", "read", "update", "delete", *_HISTORY)),
     Served(
         "Observation",
-        _AMENDED,
+        _WRITTEN,
         (
             _token(600, "code", "code"),
             _token(601, "category", "category"),
@@ -223,7 +222,7 @@ SERVED: Final = (
     ),
     Served(
         "DocumentReference",
-        _AMENDED,
+        _WRITTEN,
         (
             _token(700, "identifier", "identifier", "masterIdentifier"),
             _token(701, "status", "status", system=_HL7 + "document-reference-status"),
@@ -242,7 +241,7 @@ SERVED: Final = (
     ),
     Served(
         "Task",
-        _AMENDED,
+        _WRITTEN,
         (
             _token(800, "status", "status", system=_HL7 + "task-status"),
             _token(801, "code", "code"),
@@ -259,7 +258,7 @@ SERVED: Final = (
     ),
     Served(
         "Provenance",
-        _SHOWN,
+        _WRITTEN,
         (
             _reference(900, "target", "target"),
             _date(901, "recorded", "recorded"),
@@ -269,7 +268,7 @@ SERVED: Final = (
     ),
     Served(
         "Device",
-        _SHOWN,
+        _WRITTEN,
         (
             _token(1000, "identifier", "identifier"),
             _token(1001, "type", "type"),
@@ -279,7 +278,7 @@ SERVED: Final = (
     # 1100 and up are kept for Composition, 1200 and up for AuditEvent.
 )
 
-SYSTEM: Final[tuple[SystemInteraction, ...]] = ("transaction",)
+SYSTEM: Final[tuple[SystemInteraction, ...]] = ("transaction", "history-system")
 
 BY_TYPE: Final = {row.type: row for row in SERVED}
 

@@ -1,0 +1,31 @@
+"""What anyone may ask: the CapabilityStatement and the SMART configuration (no token)."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, request
+
+from fhir_bridge.api import respond
+from fhir_bridge.api.guard import bridge
+from fhir_bridge.fhir.resource.writer import write
+from fhir_bridge.fhir.rest import capability as statement
+from fhir_bridge.fhir.rest.openapi import scopes
+from fhir_bridge.smart.discovery import smart_configuration
+
+routes = Blueprint("discovery", __name__, url_prefix="/fhir")
+
+
+@routes.get("/metadata")
+def metadata() -> Response:
+    """The CapabilityStatement (no token)."""
+    text = write(statement.capability(bridge().base, token_url=f"{bridge().origin}/oauth/token"))
+    tag = statement.etag(text)
+    if tag in request.headers.get("If-None-Match", ""):
+        return Response(status=304, headers={"ETag": tag})
+    return respond.body(text, headers={"ETag": tag})
+
+
+@routes.get("/.well-known/smart-configuration")
+def discovery() -> Response:
+    """What a SMART client needs to know first (no token)."""
+    found = smart_configuration(bridge().origin, tuple(scopes()))
+    return respond.plain(found, headers={"Access-Control-Allow-Origin": "*"})

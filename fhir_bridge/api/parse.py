@@ -1,0 +1,106 @@
+"""What views read from a request: its body, its conditions, who writes; and how a write is answered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from flask import Response, g, request
+
+from fhir_bridge.api import respond
+from fhir_bridge.api.guard import bridge
+from fhir_bridge.api.negotiate import JSON_PATCH, require_fhir_body, require_plain_encoding
+from fhir_bridge.errors import BadParameter, MethodNotAllowed, NoSuchRoute
+from fhir_bridge.fhir.resource.patch import fhir_patched, json_patched
+from fhir_bridge.fhir.rest.served import BY_TYPE, offers
+from fhir_bridge.verbs.conditional import pairs_of
+from fhir_bridge.verbs.write import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from fhir_bridge.fhir.resource.reader import Json
+    from fhir_bridge.fhir.rest.served import Interaction
+    from fhir_bridge.smart.grant import Grant
+    from fhir_bridge.verbs.conditional import Pairs
+    from fhir_bridge.verbs.intake import Intake
+    from fhir_bridge.verbs.write import Written
+
+CHUNK: Final = 64 * 1024
+# The methods that a path of a type, and one of an instance, may have.
+_METHODS: Final[tuple[dict[Interaction, str], ...]] = (
+    {"search-type": "GET", "create": "POST"},
+    {"read": "GET", "update": "PUT", "patch": "PATCH", "delete": "DELETE"},
+    {"vread": "GET"},
+    {"history-instance": "GET"},
+    {"history-type": "GET"},
+)
+_RENDERING: Final = frozenset({"_format", "_pretty"})
+
+
+def writer(who: Grant, intake: Intake) -> Writer:
+    """Return who writes in this request."""
+    return Writer(bridge(), who, intake.blobs, g.request_id)
+
+
+def stored(intake: Intake, written: Written) -> Response:
+    """Keep the audio of what was written, and answer with it."""
+    if written.keeps_audio:
+        intake.keep()
+    return respond.row(written.row, base=bridge().base, status=201 if written.is_new else 200, hints=written.hints)
+
+
+def criteria() -> Pairs:
+    """Return the criteria in the URL of a conditional interaction."""
+    return tuple((name, value) for name, value in request.args.items(multi=True) if name not in _RENDERING)
+
+
+def unless() -> Pairs:
+    """Return the condition of a create: If-None-Exist, or fhirpy's form, criteria in the URL."""
+    return (*pairs_of(request.headers.get("If-None-Exist", "")), *criteria())
+
+
+def expected_version() -> int | None:
+    """Return the version that If-Match names (http.html#concurrency)."""
+    tag = request.headers.get("If-Match")
+    if tag is None:
+        return None
+    version = tag.strip().removeprefix("W/").strip('"')
+    if not version.isascii() or not version.isdigit():
+        raise BadParameter('If-Match names a version, such as W/"3"')
+    return int(version)
+
+
+def stream() -> Iterator[bytes]:
+    """Yield the request's body as it arrives."""
+    while chunk := request.stream.read(CHUNK):
+        yield chunk
+
+
+def change(intake: Intake) -> Callable[[Json], Json]:
+    """Read the patch in the request's body, of the two forms that are served."""
+    if request.mimetype == JSON_PATCH:
+        require_plain_encoding()
+        text = intake.small(stream(), limit=bridge().settings.max_json_bytes)
+        return lambda json: json_patched(json, text)
+    parameters = body(intake, "Parameters", limit=bridge().settings.max_json_bytes)
+    return lambda json: fhir_patched(json, parameters)
+
+
+def body(intake: Intake, type_: str, *, limit: int) -> Json:
+    """Read the resource of type `type_` in the request's body."""
+    require_fhir_body()
+    return intake.json(stream(), limit=limit, of=type_)
+
+
+def require(type_: str, interaction: Interaction) -> None:
+    """Refuse what served.py does not list.
+
+    Raises:
+        NoSuchRoute: the type. MethodNotAllowed: the interaction.
+    """
+    if type_ not in BY_TYPE:
+        raise NoSuchRoute("This resource type is not served here: see /fhir/metadata")
+    if not offers(type_, interaction):
+        beside = next(level for level in _METHODS if interaction in level)
+        allow = tuple(method for each, method in beside.items() if offers(type_, each))
+        raise MethodNotAllowed(f"{type_} has no {interaction} here: see /fhir/metadata", allow=allow)

@@ -1,0 +1,105 @@
+"""Writing: create, update, patch and delete, by id or by condition, and transactions."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, g
+
+from fhir_bridge.api import parse, respond
+from fhir_bridge.api.guard import bridge, grant
+from fhir_bridge.verbs.delete import delete as delete_row
+from fhir_bridge.verbs.delete import delete_matching as delete_matching_row
+from fhir_bridge.verbs.intake import Intake
+from fhir_bridge.verbs.patch import patch as patch_row
+from fhir_bridge.verbs.patch import patch_matching as patch_matching_row
+from fhir_bridge.verbs.transaction import Transaction
+from fhir_bridge.verbs.write import Writer
+from fhir_bridge.verbs.write import create as create_row
+from fhir_bridge.verbs.write import update as update_row
+from fhir_bridge.verbs.write import update_matching as update_matching_row
+
+routes = Blueprint("writing", __name__, url_prefix="/fhir")
+
+
+@routes.post("/<type_>")
+def create(type_: str) -> Response:
+    """Create a resource, unless one meets If-None-Exist or the criteria in the URL."""
+    who = grant()
+    parse.require(type_, "create")
+    with Intake(bridge(), who.tenant) as intake:
+        json = parse.body(intake, type_, limit=bridge().settings.max_json_bytes)
+        return parse.stored(intake, create_row(parse.writer(who, intake), json, unless=parse.unless()))
+
+
+@routes.put("/<type_>/<id_>")
+def update(type_: str, id_: str) -> Response:
+    """Update a resource, or create it under the EHR's own id."""
+    who = grant()
+    parse.require(type_, "update")
+    with Intake(bridge(), who.tenant) as intake:
+        json = parse.body(intake, type_, limit=bridge().settings.max_json_bytes)
+        return parse.stored(intake, update_row(parse.writer(who, intake), id_, json, expect=parse.expected_version()))
+
+
+@routes.put("/<type_>")
+def update_matching(type_: str) -> Response:
+    """Update the one resource that meets the criteria in the URL, or create it."""
+    who = grant()
+    parse.require(type_, "update")
+    with Intake(bridge(), who.tenant) as intake:
+        json = parse.body(intake, type_, limit=bridge().settings.max_json_bytes)
+        written = update_matching_row(
+            parse.writer(who, intake), json, parse.criteria(), expect=parse.expected_version()
+        )
+        return parse.stored(intake, written)
+
+
+@routes.patch("/<type_>/<id_>")
+def patch(type_: str, id_: str) -> Response:
+    """Change a resource by JSON Patch or FHIRPath Patch."""
+    who = grant()
+    parse.require(type_, "patch")
+    with Intake(bridge(), who.tenant) as intake:
+        change = parse.change(intake)
+        return parse.stored(
+            intake, patch_row(parse.writer(who, intake), type_, id_, change, expect=parse.expected_version())
+        )
+
+
+@routes.patch("/<type_>")
+def patch_matching(type_: str) -> Response:
+    """Change the one resource that meets the criteria in the URL."""
+    who = grant()
+    parse.require(type_, "patch")
+    with Intake(bridge(), who.tenant) as intake:
+        change = parse.change(intake)
+        return parse.stored(intake, patch_matching_row(parse.writer(who, intake), type_, parse.criteria(), change))
+
+
+@routes.delete("/<type_>/<id_>")
+def delete(type_: str, id_: str) -> Response:
+    """Delete a resource."""
+    who = grant()
+    parse.require(type_, "delete")
+    delete_row(Writer(bridge(), who, {}, g.request_id), type_, id_, expect=parse.expected_version())
+    return Response(status=204)
+
+
+@routes.delete("/<type_>")
+def delete_matching(type_: str) -> Response:
+    """Delete the one resource that meets the criteria in the URL."""
+    who = grant()
+    parse.require(type_, "delete")
+    delete_matching_row(Writer(bridge(), who, {}, g.request_id), type_, parse.criteria())
+    return Response(status=204)
+
+
+@routes.post("/")
+def transaction() -> Response:
+    """A transaction Bundle."""
+    who = grant()
+    with Intake(bridge(), who.tenant) as intake:
+        json = parse.body(intake, "Bundle", limit=bridge().settings.max_transaction_bytes)
+        text, keeps = Transaction(bridge(), who, intake.blobs, g.request_id).run(json)
+        if keeps:
+            intake.keep()
+    return respond.body(text)
