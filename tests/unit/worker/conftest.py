@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,6 +136,9 @@ class Ward:
         since = job.suspended_ms - hours * 3_600_000
         change = update(tables.job).where(tables.job.c.id == job.id).values(suspended_ms=since)
         self.rooms.store.write(lambda conn: conn.execute(change))
+
+    def meanwhile(self, do, *, after: float) -> None:
+        threading.Timer(after, do).start()
 
     # --- what an EHR does and sees ---
 
