@@ -3,9 +3,8 @@
  *
  *   node validate.mjs FILE_OR_FOLDER... < more.ndjson
  *
- * Reads folders of .json files, .json files, and files or standard input with one resource a
- * line; standard input is read when nothing is named. Prints one JSON line for each error
- * and ends with 1 when there was any.
+ * Reads folders (all below), .json files, and files or standard input with one resource a standard input is read when nothing is named. Prints one JSON line for each error and ends
+ * with 1 when there was any.
  */
 import { readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -25,7 +24,7 @@ function* resources(names) {
 
 function* inside(name) {
   if (statSync(name).isDirectory()) {
-    for (const file of readdirSync(name).sort()) if (file.endsWith('.json')) yield* inside(join(name, file));
+    for (const file of readdirSync(name).sort()) yield* inside(join(name, file));
   } else if (name.endsWith('.json')) {
     yield [name, JSON.parse(readFileSync(name, 'utf8'))];
   } else {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-
 import pytest
 
 from fhir_bridge.errors import BridgeError
@@ -24,7 +23,7 @@ def everything_received(received: Path) -> Path:
 
 
 def test_everything_received_passes_our_own_checks_and_the_models(everything_received):
-    wrong = {path.name: fault for path in everything_received.iterdir() if (fault := _fault(path))}
+    wrong = {path.name: fault for path in everything_received.rglob("*.json") if (fault := _fault(path))}
     assert wrong == {}
 
 
