@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
@@ -13,6 +13,8 @@ from fhir_bridge.smart.scope import narrowed
 
 PRIVATE_KEY_JWT: Final = "private_key_jwt"
 SECRET_METHODS: Final = ("client_secret_basic", "client_secret_post")
+# A token carries its scopes in a header; and narrowing takes time for each pair of words.
+LONGEST_SCOPE: Final = 4096
 
 
 def secret_hash(secret: str) -> str:
@@ -27,7 +29,7 @@ class Client(ClientMixin):  # type: ignore[misc]  # Authlib ships no types
     id: str
     tenant: str
     scope: str
-    secret_hash: str | None = None
+    secret_hash: str | None = field(default=None, repr=False)
     jwks: str | None = None
     jwks_uri: str | None = None
 
@@ -51,4 +53,7 @@ class Client(ClientMixin):  # type: ignore[misc]  # Authlib ships no types
 
     def get_allowed_scope(self, scope: str | None) -> str | None:
         """Narrow a request to the registration; None makes Authlib answer invalid_scope."""
-        return narrowed(scope or "", self.scope) or None
+        if scope is None or len(scope) > LONGEST_SCOPE:
+            return None
+        found = narrowed(scope, self.scope)
+        return found if 0 < len(found) <= LONGEST_SCOPE else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from typing import Final, Literal, cast
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 Level = Literal["patient", "user", "system"]
 Right = Literal["c", "r", "u", "d", "s"]
@@ -16,6 +16,9 @@ Query = tuple[tuple[str, str], ...]
 
 RIGHTS: Final = "cruds"
 _V1: Final = {"read": "rs", "write": "cud", "*": "cruds"}
+# What stands for itself in the query of a scope: characters of a scope-token (RFC 6749 section 3.3)
+# that a query does not end at. All others are written as %XX: a decoded blank would begin a new scope.
+_SAFE: Final = "!$'()*,-./:;@_|~"
 _FORM: Final = re.compile(
     r"(?P<level>patient|user|system)/(?P<type>\*|[A-Z][A-Za-z]{1,40})"
     r"\.(?:(?P<v1>read|write|\*)|(?P<v2>c?r?u?d?s?))(?:\?(?P<query>[^ ]+))?"
@@ -39,7 +42,7 @@ class Scope:
     def __str__(self) -> str:
         names = {rights: name for name, rights in _V1.items()}
         rights = names[self.rights] if self.v1 and self.rights in names else self.rights
-        query = "&".join(f"{name}={value}" for name, value in self.query)
+        query = "&".join(f"{quote(name, safe=_SAFE)}={quote(value, safe=_SAFE)}" for name, value in self.query)
         return f"{self.level}/{self.type}.{rights}" + (f"?{query}" if query else "")
 
 
@@ -70,10 +73,9 @@ def narrowed(requested: str, registered: str) -> str:
     A request wider than the registration is narrowed to what both allow.
     """
     found = dict.fromkeys(word for word in others(requested) if word in others(registered))
-    within = [
-        both for asked in parse(requested) for held in parse(registered) if (both := _both(asked, held)) is not None
-    ]
-    kept = [scope for scope in dict.fromkeys(within) if not any(_wider(other, scope) for other in within)]
+    held = parse(registered)
+    within = dict.fromkeys(both for asked in parse(requested) for each in held if (both := _both(asked, each)))
+    kept = [scope for scope in within if not any(_wider(other, scope) for other in within)]
     return " ".join([*found, *map(str, kept)])
 
 
@@ -82,7 +84,7 @@ def _both(asked: Scope, held: Scope) -> Scope | None:
     rights = "".join(right for right in asked.rights if right in held.rights)
     if asked.level != held.level or len(types) > 1 or not rights:
         return None
-    query = tuple(dict.fromkeys(asked.query + held.query))
+    query = tuple(sorted({*asked.query, *held.query}))
     return replace(asked, type=types.pop() if types else "*", rights=rights, query=query)
 
 

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from fhir_bridge.smart.grant import Grant
 from fhir_bridge.smart.scope import RIGHTS, Scope, narrowed, others, parse
 
+VALUES = st.text(st.sampled_from('ab%&=+#? |/.*\t\u00a0é\\"') | st.characters(codec="utf-8"), min_size=1, max_size=12)
+
 WORDS = st.builds(
     "{}/{}.{}".format,
     st.sampled_from(["patient", "user", "system"]),
@@ -77,6 +79,24 @@ def test_query_constraints_are_kept_and_written_back():
 )
 def test_a_request_is_narrowed_to_what_is_registered(requested, registered, expected):
     assert narrowed(requested, registered) == expected
+
+
+@pytest.mark.parametrize("blank", ["%20", "+", "%09", "%0A", "%C2%A0", "%e2%80%a8", "%2520"])
+def test_a_blank_in_a_query_begins_no_scope(blank):
+    asked = f"system/Media.rs?status=completed{blank}system/*.cruds"
+    given_ = narrowed(asked, "system/Media.rs")
+    assert [(scope.type, scope.rights) for scope in parse(given_)] == [("Media", "rs")]
+    assert parse(given_) == parse(asked)
+
+
+@given(st.lists(st.tuples(VALUES, VALUES), min_size=1, max_size=3))
+def test_a_scope_is_read_again_as_it_was_written(query):
+    scope = Scope("system", "Media", "rs", tuple(query))
+    assert parse(str(scope)) == (scope,)
+
+
+def test_the_order_of_constraints_says_nothing():
+    assert narrowed("system/Media.rs?a=1&b=2 system/Media.rs?b=2&a=1", "system/*.rs") == "system/Media.rs?a=1&b=2"
 
 
 @given(st.lists(WORDS, max_size=4).map(" ".join), st.lists(WORDS, max_size=4).map(" ".join))
