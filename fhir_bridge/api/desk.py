@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from fhir_bridge.smart import keys
+from fhir_bridge import clock
+from fhir_bridge.smart import keys, token
 from fhir_bridge.smart.client import Client
 from fhir_bridge.smart.flows import Desk
 from fhir_bridge.smart.jwks import JwksCache
 from fhir_bridge.smart.token import Place, Verifier
 from fhir_bridge.store import oauth
+from fhir_bridge.store.versions import now_ms
 
 if TYPE_CHECKING:
+    from fhir_bridge.smart.grant import Grant
     from fhir_bridge.smart.keys import SigningKey
     from fhir_bridge.verbs.bridge import Bridge
+
+KEPT_SECONDS: Final = 60.0  # a retired key signs no longer than this here
+ASKED_SECONDS: Final = 1.0  # an unknown kid makes us look at most this often
+_AFTER_MS: Final = 60_000  # clocks differ; a retired key that goes on verifying could be a stolen one
 
 
 class Tokens:
@@ -26,20 +33,21 @@ class Tokens:
         self._cache = JwksCache(allow_private=bridge.settings.allow_private_endpoints)
         self._lock = threading.Lock()
         self._keys: tuple[SigningKey, ...] = ()
-        self._verifier: Verifier | None = None
+        self._read_at = 0.0
+        self.verifier = Verifier(self.find_key, self._place)
 
-    def keys(self) -> tuple[SigningKey, ...]:
-        """Return the signing keys, newest first."""
+    def keys(self, *, kept: float = KEPT_SECONDS) -> tuple[SigningKey, ...]:
+        """Return the keys that verify, the one that signs first; read again when that was `kept` seconds ago."""
         with self._lock:
-            if not self._keys:
+            if not self._keys or clock.monotonic() - self._read_at >= kept:
                 self._keys = self._stored() or self._first()
+                self._read_at = clock.monotonic()
             return self._keys
 
-    def verifier(self) -> Verifier:
-        """Return what verifies access tokens, with its cache."""
-        if self._verifier is None:
-            self._verifier = Verifier(self.keys(), self._place)
-        return self._verifier
+    def find_key(self, kid: str) -> SigningKey | None:
+        """Return a key by its kid, also one that another process made a moment ago."""
+        known = next((key for key in self.keys() if key.kid == kid), None)
+        return known or next((key for key in self.keys(kept=ASKED_SECONDS) if key.kid == kid), None)
 
     def desk(self) -> Desk:
         """Return what the token endpoint works with."""
@@ -56,9 +64,12 @@ class Tokens:
         )
 
     def _stored(self) -> tuple[SigningKey, ...]:
-        rows = self._bridge.store.read(oauth.signing_keys)
-        newest = sorted(rows, key=lambda row: (row.retired_ms is None, row.created_ms), reverse=True)
-        return tuple(self._opened(row) for row in newest)
+        """Read the live key, and those retired so lately that their tokens may be good yet; () without a live one."""
+        oldest = now_ms() - self._bridge.settings.token_seconds * 1000 - _AFTER_MS
+        rows = [row for row in self._bridge.store.read(oauth.signing_keys) if row.alg == token.ALGORITHM]
+        live = [row for row in rows if row.retired_ms is None]
+        retired = [row for row in rows if row.retired_ms is not None and row.retired_ms > oldest]
+        return tuple(self._opened(row) for row in [*live, *retired]) if live else ()
 
     def _first(self) -> tuple[SigningKey, ...]:
         """Make the first key; of several processes that try at once, one is heard."""
@@ -68,16 +79,18 @@ class Tokens:
         return self._stored()
 
     def _opened(self, row: oauth.SigningKey) -> SigningKey:
-        private = row.open_private(self._bridge.keyring)
-        return keys.load(row.kid, "RS256" if row.alg == "RS256" else "ES384", private)
+        return keys.load(row.kid, token.ALGORITHM, row.open_private(self._bridge.keyring))
 
     def find_client(self, client_id: str) -> Client | None:
         """Return a client that is registered and not disabled."""
+        if not client_id.isprintable():  # no id of ours, and not every database takes such a text
+            return None
         row = self._bridge.store.read(lambda conn: oauth.client(conn, client_id))
         if row is None or row.disabled:
             return None
         return Client(row.id, row.tenant, row.scope, row.secret_hash, row.jwks, row.jwks_uri)
 
-    def is_active(self, client_id: str) -> bool:
-        """Tell whether tokens of this client still count."""
-        return self.find_client(client_id) is not None
+    def is_active(self, grant: Grant) -> bool:
+        """Tell whether the client of this token still counts, for the tenant that the token names."""
+        client = self.find_client(grant.client)
+        return client is not None and client.tenant == grant.tenant

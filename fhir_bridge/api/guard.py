@@ -39,8 +39,8 @@ def grant() -> Grant:
         Unauthenticated: none, or one that does not hold (RFC 6750 section 3.1).
     """
     token = _bearer()
-    found = tokens().verifier().grant(token)
-    if not tokens().is_active(found.client):
+    found = tokens().verifier.grant(token)
+    if not tokens().is_active(found):
         raise Unauthenticated("The client of this token is disabled", challenge="invalid_token")
     g.grant = found
     return found
@@ -48,11 +48,10 @@ def grant() -> Grant:
 
 def _bearer() -> str:
     values = request.headers.getlist("Authorization")
-    if "access_token" in request.args or len(values) > 1:
+    # A server joins repeated headers with commas, which no token has (RFC 6750 section 2.1).
+    if "access_token" in request.args or len(values) > 1 or any("," in value for value in values):
         raise OAuthError("invalid_request", "Send one token, in the Authorization header only")
-    scheme, _, token = (values[0] if values else "").partition(" ")
-    if not token:
-        raise Unauthenticated("Send an access token in the Authorization header")
-    if scheme.lower() != "bearer":
-        raise Unauthenticated("Only bearer tokens are read here", challenge="invalid_request")
+    scheme, _, token = (values[0] if values else "").strip().partition(" ")
+    if scheme.lower() != "bearer":  # without an error attribute: nobody tried a token (RFC 6750 section 3.1)
+        raise Unauthenticated("Send an access token in the Authorization header, as Bearer")
     return token.strip()

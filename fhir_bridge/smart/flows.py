@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from authlib.oauth2.rfc6749 import AuthorizationServer, OAuth2Request
+from authlib.oauth2.rfc6749 import (
+    AuthorizationServer,
+    InvalidClientError,
+    InvalidRequestError,
+    InvalidScopeError,
+    OAuth2Request,
+)
 from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
-from authlib.oauth2.rfc6750 import BearerTokenGenerator
 
-from fhir_bridge.smart import token
+from fhir_bridge.smart import secret, token
 from fhir_bridge.smart.assertion import ClientAssertion
 from fhir_bridge.smart.client import PRIVATE_KEY_JWT, SECRET_METHODS
 from fhir_bridge.smart.grant import Grant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from authlib.oauth2.rfc6749 import OAuth2Error
 
     from fhir_bridge.smart.client import Client
     from fhir_bridge.smart.jwks import JwksCache
@@ -26,6 +34,8 @@ if TYPE_CHECKING:
 # Whether the way here was encrypted is judged once, where the bridge is exposed, and not
 # from the URL behind a proxy: Authlib's own check is given a URL that passes it.
 _SECURE_URI: Final = "https://token.invalid/"
+
+logging.getLogger("authlib").setLevel(logging.WARNING)  # below that it writes whole access tokens
 
 
 @dataclass(frozen=True)
@@ -53,7 +63,8 @@ class Desk:
 class _Request(OAuth2Request):  # type: ignore[misc]  # Authlib ships no types
     def __init__(self, form: Mapping[str, str], headers: Mapping[str, str]) -> None:
         super().__init__("POST", _SECURE_URI, headers=headers)
-        self.payload = BasicOAuth2Payload(dict(form))
+        # "Parameters sent without a value MUST be treated as if they were omitted" (RFC 6749 section 3.2)
+        self.payload = BasicOAuth2Payload({name: value for name, value in form.items() if value})
 
     @property
     def form(self) -> dict[str, str]:
@@ -68,15 +79,30 @@ class _Server(AuthorizationServer):  # type: ignore[misc]  # Authlib ships no ty
     def __init__(self, desk: Desk) -> None:
         super().__init__()
         self._desk = desk
-        generator = BearerTokenGenerator(self._access_token, expires_generator=desk.seconds)
-        self.register_token_generator("default", generator)
         self.register_grant(_BackendServices)
-        self.register_client_auth_method(
-            PRIVATE_KEY_JWT, ClientAssertion(desk.token_url, cache=desk.cache, first_use=desk.first_use)
-        )
+        self.register_token_generator(_BackendServices.GRANT_TYPE, self._backend_token)
+        assertion = ClientAssertion(desk.token_url, cache=desk.cache, first_use=desk.first_use)
+        for method, authenticate in zip(
+            (PRIVATE_KEY_JWT, *SECRET_METHODS), (assertion, secret.by_basic, secret.by_form), strict=True
+        ):
+            self.register_client_auth_method(method, authenticate)
 
     def query_client(self, client_id: str) -> Client | None:
         return self._desk.find_client(client_id)
+
+    def authenticate_client(self, request: _Request, methods: list[str], endpoint: str = "token") -> Client:
+        """Take one proof at most (RFC 6749 section 2.3), of whom client_id names (RFC 7521 section 4.2)."""
+        proofs = (
+            "client_assertion" in request.form,
+            "client_secret" in request.form,
+            "Authorization" in request.headers,
+        )
+        if sum(proofs) > 1:
+            raise InvalidRequestError(description="Authenticate in one way only")
+        client: Client = super().authenticate_client(request, methods, endpoint)
+        if request.form.get("client_id", client.id) != client.id:
+            raise InvalidClientError(description="client_id is not the client that was authenticated")
+        return client
 
     def save_token(self, token: object, request: object) -> None:
         """Tokens are self-contained; nothing is kept."""
@@ -87,12 +113,23 @@ class _Server(AuthorizationServer):  # type: ignore[misc]  # Authlib ships no ty
     def create_oauth2_request(self, request: _Request) -> _Request:
         return request
 
+    def handle_error_response(self, request: _Request, error: OAuth2Error) -> Answer:
+        error.description = error.description or "See /fhir/.well-known/smart-configuration for what is served"
+        answer: Answer = super().handle_error_response(request, error)
+        return answer
+
     def handle_response(self, status: int, body: dict[str, object], headers: list[tuple[str, str]]) -> Answer:
         return Answer(status, body, tuple(headers))
 
-    def _access_token(self, *, client: Client, scope: str, **_: object) -> str:
-        grant = Grant(tenant=client.tenant, client=client.id, scope=scope)
-        return token.issue(grant, self._desk.key, place=self._desk.place, seconds=self._desk.seconds)
+    def _backend_token(self, *, client: Client, scope: str | None, **_: object) -> dict[str, object]:
+        """Give a token for what needs neither a user nor a patient: there is none here (SMART 2.2)."""
+        words = [word for word in (scope or "").split() if not word.startswith(("user/", "patient/"))]
+        allowed = client.get_allowed_scope(" ".join(words))
+        if allowed is None:
+            raise InvalidScopeError(description="The client is not registered for any scope that was asked for")
+        grant = Grant(tenant=client.tenant, client=client.id, scope=allowed)
+        made = token.issue(grant, self._desk.key, place=self._desk.place, seconds=self._desk.seconds)
+        return {"access_token": made, "token_type": "bearer", "expires_in": self._desk.seconds, "scope": allowed}
 
 
 def token_response(desk: Desk, form: Mapping[str, str], headers: Mapping[str, str]) -> Answer:
@@ -100,7 +137,10 @@ def token_response(desk: Desk, form: Mapping[str, str], headers: Mapping[str, st
 
     Bad client authentication is 401 for every method (ruling 25).
     """
-    answer: Answer = _Server(desk).create_token_response(_Request(form, headers))
+    server, request = _Server(desk), _Request(form, headers)
+    if not request.payload.grant_type:
+        return server.handle_error_response(request, InvalidRequestError(description="grant_type is missing"))
+    answer: Answer = server.create_token_response(request)
     if answer.body.get("error") != "invalid_client":
         return answer
     challenge = ("WWW-Authenticate", 'Basic realm="fhir-bridge"')
