@@ -55,7 +55,7 @@ STATES: Final[dict[State, Phase]] = {
         "accepted, its audio is still arriving", "accepted", "in-progress", _ENDS | {_S.STORED, _S.QUEUED}
     ),
     _S.STORED: Phase(
-        "durable, waits for an earlier job of its encounter (ruling 1)",
+        "durable, waits for an earlier job of its encounter",
         "accepted",
         "in-progress",
         _ENDS | {_S.QUEUED},
