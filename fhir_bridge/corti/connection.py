@@ -74,7 +74,7 @@ def _connect(made: websocket.WebSocket, url: str, timeout: float) -> CortiError 
         # A ready socket keeps websocket-client from asking the machine's environment for proxies and
         # certificates; a redirect would carry the token elsewhere.
         dialled = _dial(urlsplit(url), timeout)
-        made.connect(url, socket=dialled, suppress_origin=True, redirect_limit=0)  # type: ignore[no-untyped-call]
+        made.connect(url, socket=dialled, suppress_origin=True, redirect_limit=0)  # type: ignore[no-untyped-call]  # ships no types
     except websocket.WebSocketBadStatusException as exc:
         return refusal(exc.status_code, CaseInsensitiveDict(exc.resp_headers or {}), exc.resp_body or b"")
     except (websocket.WebSocketTimeoutException, TimeoutError):

@@ -74,7 +74,7 @@ def _meaning(status: int, said: Json) -> tuple[type[CortiError], str]:
         return _MEANING[status]
     if status >= 500:  # noqa: PLR2004 - HTTP's classes of status codes
         return _BROKEN
-    if status < 400:  # noqa: PLR2004
+    if status < 400:  # noqa: PLR2004 - the first HTTP error
         return _REDIRECTED
     told = f"{text_of(said.get('detail'))} {text_of(said.get('title'))} {text_of(said.get('details'))}"
     is_duplicate = text_of(said.get("id"), said.get("code")) == _OLD_DUPLICATE or _SAYS_DUPLICATE.search(told)

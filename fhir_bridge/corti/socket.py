@@ -96,7 +96,7 @@ class Stream:
     def __exit__(self, *_: object) -> None:
         self.abort()
         self._threads.shutdown(wait=True)
-        self._websocket.shutdown()  # type: ignore[no-untyped-call]
+        self._websocket.shutdown()  # type: ignore[no-untyped-call]  # websocket-client ships no types
 
     def __iter__(self) -> Iterator[Message]:
         while (message := self._inbox.take()) is not None:

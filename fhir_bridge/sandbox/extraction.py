@@ -118,7 +118,7 @@ def _findings(sentence: Sentence, before: Sentence | None, recent: Sequence[Sent
 def _answer(asked: Sentence, answer: str) -> list[Finding]:
     """A yes or no: by its own words when they say enough, else joined with its question."""
     no = NO.match(answer)
-    rest = (no or YES.match(answer) or re.match("", answer)).group()  # type: ignore[union-attr]
+    rest = (no or YES.match(answer) or re.match("", answer)).group()  # type: ignore[union-attr]  # the empty pattern always matches
     own = _group(answer[len(rest) :], STATEMENTS) if len(answer) > len(rest) else None
     if own is not None:
         return [Finding(own, answer, answer)]

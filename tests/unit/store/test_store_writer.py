@@ -255,8 +255,8 @@ def test_a_closures_error_is_nothing_to_the_others_of_its_group(sqlite):
         row = {"tenant": TENANT, "kind": "k", "val": "v", "digest": "d", "type": "Encounter", "id": "a"}
         conn.execute(insert(tables.once), [row, row])
 
-    before = lambda conn: resources.put(conn, TENANT, (new("before"),))  # noqa: E731
-    after = lambda conn: resources.put(conn, TENANT, (new("after"),))  # noqa: E731
+    before = lambda conn: resources.put(conn, TENANT, (new("before"),))  # noqa: E731 - one write, named
+    after = lambda conn: resources.put(conn, TENANT, (new("after"),))  # noqa: E731 - one write, named
 
     first, second, third, last = as_one_group(sqlite, [before, broken, doubled, after])
 
@@ -282,7 +282,7 @@ def test_a_lost_transaction_fails_its_whole_group_and_keeps_nothing_of_it(sqlite
 
 
 def test_a_closure_that_ends_the_transaction_and_says_nothing_is_found_out(sqlite):
-    written = lambda conn: resources.put(conn, TENANT, (new(),))  # noqa: E731
+    written = lambda conn: resources.put(conn, TENANT, (new(),))  # noqa: E731 - one write, named
 
     outcomes = as_one_group(sqlite, [written, lambda conn: conn.exec_driver_sql("ROLLBACK")])
 
@@ -297,7 +297,7 @@ def test_a_failed_commit_fails_its_whole_group(sqlite):
             text("INSERT INTO client (id, tenant, name, scope, created_ms) VALUES ('c', 'nobody', 'n', 's', 0)")
         )
 
-    written = lambda conn: resources.put(conn, TENANT, (new(),))  # noqa: E731
+    written = lambda conn: resources.put(conn, TENANT, (new(),))  # noqa: E731 - one write, named
 
     outcomes = as_one_group(sqlite, [written, unkept_promise])
 
