@@ -19,7 +19,7 @@ LEASE = 1.0
 
 
 def main(url: str, manner: str) -> None:
-    base = Base(url)
+    base = Base.at(url)
     leases = Leases(base, owner=clock.new_id(), seconds=LEASE)
     leases.start()
 

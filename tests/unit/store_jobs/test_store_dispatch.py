@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sqlalchemy import MetaData, Table
+from sqlalchemy import Column, MetaData, Table
 
 from fhir_bridge.store import dispatch, jobs
 from fhir_bridge.store.dispatch import Executor, Ledger, Limits, Ticket
@@ -37,7 +37,7 @@ def until(true, seconds=20.0):
 
 
 def enqueue(base, ticket, **options):
-    options = {"queue": "media", "tenant": "hospital"} | options
+    options = {"queue": "media", "tenant": "default"} | options
     base.write(lambda conn: dispatch.enqueue(conn, ticket, **options))
 
 
@@ -112,8 +112,9 @@ def test_an_executor_that_stops_lets_its_runs_come_back(base):
 def test_nothing_dbos_keeps_is_pickled(base):
     enqueue(base, Ticket("job", 7))
 
-    table = Table("workflow_status", MetaData(), schema=None if base.sqlite else "dbos", autoload_with=base.engine)
-    [row] = base.write(lambda conn: conn.execute(table.select()).mappings().all())
+    schema = None if base.store.url.get_backend_name() == "sqlite" else "dbos"
+    table = Table("workflow_status", MetaData(), Column("serialization"), schema=schema)
+    [row] = base.read(lambda conn: conn.execute(table.select()).mappings().all())
     assert row["serialization"] == "portable_json"
 
 

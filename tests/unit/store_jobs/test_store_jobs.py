@@ -25,7 +25,7 @@ def test_a_new_job_is_queued_in_the_transaction_that_made_it(base):
 
 
 def test_a_job_of_a_transaction_that_fails_is_nowhere(base):
-    new = jobs.NewJob("media", "hospital", "e", "t", "m")
+    new = jobs.NewJob("media", "default", "e", "t", "m")
 
     def fails(conn):
         jobs.create(conn, new)
@@ -205,9 +205,9 @@ def test_a_step_the_table_does_not_have_is_refused(base):
 def test_jobs_are_found_by_media_encounter_and_state(base):
     job = base.job(encounter="e")
 
-    assert base.write(lambda conn: jobs.of_media(conn, "hospital", job.media)) == job
+    assert base.write(lambda conn: jobs.of_media(conn, "default", job.media)) == job
     assert base.write(lambda conn: jobs.of_media(conn, "other", job.media)) is None
-    assert base.write(lambda conn: jobs.of_encounter(conn, "hospital", "e")) == (job,)
+    assert base.write(lambda conn: jobs.of_encounter(conn, "default", "e")) == (job,)
     assert base.write(jobs.counts) == {State.QUEUED: 1}
     assert base.write(lambda conn: jobs.epochs(conn, [job.id, "none"])) == {job.id: (job.epoch, True)}
 
