@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from fhir_bridge.api import binary, discovery, guard, health, operations, reading, request_log, writing
+from fhir_bridge.api import binary, cors, discovery, guard, health, operations, reading, request_log, writing
 from fhir_bridge.api.desk import Tokens
 from fhir_bridge.api.oauth import token
 from fhir_bridge.api.pages import docs
@@ -25,6 +25,7 @@ def create_app(settings: Settings) -> Flask:
     app.extensions[guard.BRIDGE] = bridge
     app.extensions[guard.TOKENS] = Tokens(bridge)
     request_log.watch(app)
+    cors.allow(app)
     for room in (discovery, binary, operations, reading, writing, token, docs, health):
         app.register_blueprint(room.routes)
     return app

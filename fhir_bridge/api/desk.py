@@ -94,3 +94,8 @@ class Tokens:
         """Tell whether the client of this token still counts, for the tenant that the token names."""
         client = self.find_client(grant.client)
         return client is not None and client.tenant == grant.tenant
+
+    def redirect_uris(self) -> tuple[str, ...]:
+        """Return where apps that count have their pages."""
+        found = self._bridge.store.read(oauth.clients)
+        return tuple(uri for client in found if not client.disabled for uri in client.redirect_uris)

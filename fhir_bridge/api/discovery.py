@@ -27,5 +27,4 @@ def metadata() -> Response:
 @routes.get("/.well-known/smart-configuration")
 def discovery() -> Response:
     """What a SMART client needs to know first (no token)."""
-    found = smart_configuration(bridge().origin, tuple(scopes()))
-    return respond.plain(found, headers={"Access-Control-Allow-Origin": "*"})
+    return respond.plain(smart_configuration(bridge().origin, tuple(scopes())))

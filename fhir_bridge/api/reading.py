@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from flask import Blueprint, Response, request
 
 from fhir_bridge.api import parse, respond
@@ -16,6 +18,8 @@ from fhir_bridge.verbs.search import page as search_page
 from fhir_bridge.verbs.search import search as search_rows
 
 routes = Blueprint("reading", __name__, url_prefix="/fhir")
+
+LARGEST_FORM: Final = 256 * 1024  # forms are read whole, and before the token is
 
 
 @routes.get("/<type_>/<id_>")
@@ -70,6 +74,7 @@ def search(type_: str) -> Response:
 def search_by_post(type_: str) -> Response:
     """Search by POST: what was asked stays out of URLs and logs."""
     require_plain_encoding()
+    request.max_content_length = LARGEST_FORM
     return _search(type_, [*request.args.items(multi=True), *request.form.items(multi=True)])
 
 

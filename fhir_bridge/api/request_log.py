@@ -16,7 +16,6 @@ from fhir_bridge.errors import (
     Malformed,
     MethodNotAllowed,
     NoSuchRoute,
-    OAuthError,
     TooLarge,
     UnsupportedMediaType,
 )
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from flask import Flask, Response
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._\-]{1,64}")
+_METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _OF_STATUS: Final = {
     404: (NoSuchRoute, "There is nothing at this path"),
     413: (TooLarge, "The body is too large"),
@@ -50,10 +50,10 @@ def _begin() -> None:
 def _end(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.request_id
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    response.headers.setdefault("Cache-Control", "no-store" if request.path.startswith("/oauth") else "no-cache")
+    response.headers.setdefault("Cache-Control", "no-store" if _is_oauth() else "no-cache")
     log.event(
         "web.request",
-        method=request.method,
+        method=request.method if request.method in _METHODS else "OTHER",
         route=str(request.url_rule) if request.url_rule else None,
         status=response.status_code,
         ms=round((clock.monotonic() - g.began) * 1000),
@@ -63,9 +63,7 @@ def _end(response: Response) -> Response:
 
 
 def _refused(failure: BridgeError) -> Response:
-    if isinstance(failure, OAuthError) and request.path.startswith("/oauth"):
-        return respond.plain({"error": failure.error, "error_description": failure.text}, status=failure.status)
-    return respond.error(failure)
+    return respond.oauth_error(failure) if _is_oauth() else respond.error(failure)
 
 
 def _http(failure: HTTPException) -> Response:
@@ -79,4 +77,8 @@ def _http(failure: HTTPException) -> Response:
 def _failed(failure: Exception) -> Response:
     """Our own fault: the caller gets a number to tell, the log its kind, neither its words."""
     log.event("web.failed", request=g.request_id, error=type(failure).__name__)
-    return respond.error(BridgeError("The bridge failed at this request; tell its operator the request id"))
+    return _refused(BridgeError("The bridge failed at this request; tell its operator the request id"))
+
+
+def _is_oauth() -> bool:
+    return request.path.partition("/")[2].partition("/")[0] == "oauth"

@@ -10,7 +10,15 @@ from flask import Response, g, request
 from werkzeug.http import http_date
 
 from fhir_bridge.api.negotiate import FHIR_JSON, answered_with, preference
-from fhir_bridge.errors import BridgeError, Forbidden, Issue, MethodNotAllowed, NotAcceptable, Unauthenticated
+from fhir_bridge.errors import (
+    BridgeError,
+    Forbidden,
+    Issue,
+    MethodNotAllowed,
+    NotAcceptable,
+    OAuthError,
+    Unauthenticated,
+)
 from fhir_bridge.fhir.rest.outcome import from_error, outcome
 
 if TYPE_CHECKING:
@@ -55,6 +63,26 @@ def versioned(found: Row) -> dict[str, str]:
 
 def error(failure: BridgeError) -> Response:
     """Answer with the OperationOutcome of a failure."""
+    text = json.dumps(from_error(failure, request_id=g.request_id), ensure_ascii=False)
+    return Response(text, failure.status, _about(failure), content_type=f"{_safe_type()};charset=utf-8")
+
+
+def oauth_error(failure: BridgeError) -> Response:
+    """Answer with a failure as OAuth clients read it (RFC 6749 section 5.2)."""
+    named = failure.error if isinstance(failure, OAuthError) else _oauth_code(failure)
+    headers = {**_about(failure), "Cache-Control": "no-store", "Pragma": "no-cache"}
+    return plain({"error": named, "error_description": failure.text}, status=failure.status, headers=headers)
+
+
+def _oauth_code(failure: BridgeError) -> str:
+    """Return OAuth's word for a failure of ours; it has two for the server's own (RFC 6749 section 4.1.2.1)."""
+    if failure.status < 500:  # noqa: PLR2004 - HTTP 500
+        return "invalid_request"
+    return "server_error" if failure.status == 500 else "temporarily_unavailable"  # noqa: PLR2004 - HTTP 500
+
+
+def _about(failure: BridgeError) -> dict[str, str]:
+    """Return the headers that tell what to do about a failure."""
     headers = {}
     if failure.retry_after is not None:
         headers["Retry-After"] = str(failure.retry_after)
@@ -66,8 +94,7 @@ def error(failure: BridgeError) -> Response:
     if isinstance(failure, Forbidden):
         scope = f', scope="{failure.scope}"' if failure.scope else ""
         headers["WWW-Authenticate"] = f'{REALM}, error="insufficient_scope"{scope}'
-    text = json.dumps(from_error(failure, request_id=g.request_id), ensure_ascii=False)
-    return Response(text, failure.status, headers, content_type=f"{_safe_type()};charset=utf-8")
+    return headers
 
 
 def plain(

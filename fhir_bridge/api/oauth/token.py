@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from flask import Blueprint, Response, request
 
 from fhir_bridge import log
@@ -13,13 +15,19 @@ from fhir_bridge.smart.keys import public_set
 
 routes = Blueprint("oauth", __name__)
 
+LARGEST_FORM: Final = 64 * 1024
+FORM: Final = "application/x-www-form-urlencoded"
+
 
 @routes.post("/oauth/token")
 def token() -> Response:
     """Give an access token to a client that proves who it is (SMART 2.2 "Backend Services")."""
+    request.max_content_length = LARGEST_FORM
+    if request.mimetype != FORM:
+        raise OAuthError("invalid_request", f"Send the parameters as {FORM}")
     if any(len(values) > 1 for _, values in request.form.lists()):
         raise OAuthError("invalid_request", "A parameter is given more than once")
-    answer = token_response(tokens().desk(), request.form, dict(request.headers))
+    answer = token_response(tokens().desk(), request.form, dict(request.headers))  # parameters in the URL are not read
     log.event("oauth.token", status=answer.status, error=str(answer.body.get("error") or ""))
     return respond.plain(answer.body, status=answer.status, headers=dict(answer.headers))
 

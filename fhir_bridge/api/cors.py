@@ -1,0 +1,77 @@
+"""CORS: a page of any origin may discover; pages of registered apps may ask for tokens and FHIR (ruling 28).
+
+SMART App Launch 2.2, "Considerations for Cross-Origin Resource Sharing (CORS) support".
+Tokens travel in a header and never in a cookie, so credentials are not allowed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from flask import g, request
+
+from fhir_bridge.api.guard import tokens
+
+if TYPE_CHECKING:
+    from flask import Flask, Response
+
+PUBLIC: Final = frozenset({"/fhir/metadata", "/fhir/.well-known/smart-configuration", "/oauth/jwks"})
+_REGISTERED: Final = ("/fhir", "/oauth")
+_PORTS: Final = {"https": 443, "http": 80}
+_SENT: Final = (
+    "Accept, Authorization, Content-Type, If-Match, If-Modified-Since, If-None-Exist, If-None-Match, Prefer, Range, "
+    "X-Request-Id, X-Security-Context"
+)
+_SHOWN: Final = (
+    "Content-Location, Content-Range, ETag, Last-Modified, Location, Preference-Applied, Retry-After, "
+    "WWW-Authenticate, X-Progress, X-Request-Id"
+)
+
+
+def allow(app: Flask) -> None:
+    """Attach to `app`."""
+    app.before_request(_judge)
+    app.after_request(_tell)
+
+
+def origin_of(uri: str) -> str | None:
+    """Return the origin of a redirect URI as browsers write it (RFC 6454 section 6.1); None for an app without one."""
+    try:
+        parts = urlsplit(uri)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in _PORTS or not host:
+        return None
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}" + (f":{port}" if port not in {None, _PORTS[parts.scheme]} else "")
+
+
+def _judge() -> None:
+    """Decide before anything is answered: a database that does not answer is an error like any other."""
+    origin = request.headers.get("Origin")
+    g.cors = None
+    if request.path in PUBLIC:
+        g.cors = "*"
+    elif origin and request.path.startswith(_REGISTERED) and origin in _registered():
+        g.cors = origin
+
+
+def _registered() -> frozenset[str | None]:
+    return frozenset(map(origin_of, tokens().redirect_uris()))
+
+
+def _tell(response: Response) -> Response:
+    if request.path.startswith(_REGISTERED) and request.path not in PUBLIC:
+        response.vary.add("Origin")
+    allowed: str | None = g.get("cors")
+    if allowed is None:
+        return response
+    response.headers["Access-Control-Allow-Origin"] = allowed
+    response.headers["Access-Control-Expose-Headers"] = _SHOWN
+    if request.method == "OPTIONS":
+        response.headers["Access-Control-Allow-Methods"] = response.headers.get("Allow", "")
+        response.headers["Access-Control-Allow-Headers"] = _SENT
+        response.headers["Access-Control-Max-Age"] = "600"
+    return response
