@@ -69,6 +69,7 @@ class Child:
         if self._due is None:
             self._mourn(status)
         elif clock.monotonic() >= self._due:
+            self._let_go()
             self._start()
 
     def first_line(self, seconds: float) -> bytes:
@@ -97,6 +98,9 @@ class Child:
         if self.alive():
             self._running.kill()
         self._running.wait()
+        self._let_go()
+
+    def _let_go(self) -> None:
         for pipe in (self._running.stdin, self._running.stdout):
             if pipe is not None:
                 pipe.close()
