@@ -102,7 +102,7 @@ def sources_of_tests() -> dict[Path, str]:
 
 def missing(names: Iterable[str], text: str) -> set[str]:
     """Return the names that do not stand in `text` as words of their own."""
-    return {name for name in names if not re.search(rf"(?<![\w.]){re.escape(name)}(?![\w])", text)}
+    return {name for name in names if not re.search(rf"(?<!\w){re.escape(name)}(?![\w])", text)}
 
 
 def all_tests() -> str:
@@ -183,6 +183,17 @@ def test_the_tree_names_no_machine_and_no_package_registry():
     ]
 
     assert not found, "\n".join(found)
+
+
+def test_settings_alone_reads_the_environment():
+    reads = {
+        module
+        for module, tree in trees().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in {"os.environ", "os.getenv", "os.environb"}
+    }
+
+    assert reads == {"settings.py"}
 
 
 # --- errors -------------------------------------------------------------------------------
