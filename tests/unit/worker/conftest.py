@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from fhir_bridge import clock
 from fhir_bridge.fhir.resource.reader import read
@@ -116,17 +116,40 @@ class Ward:
     def run(self, job: str, epoch: int) -> None:
         run(self.rooms, job, epoch)
 
-    def again(self, media: str) -> None:
+    def again(self, media: str, transport: str | None = None) -> None:
         """`$retry`, or a job lost after its end: from the first word."""
         job = self.job_of(media)
         task = new_version(self.resource("Task", job.task) | {"status": "accepted"}, method="PUT")
+        shown = new_version(self.resource("Media", media) | {"status": "in-progress"}, method="PUT")
 
         def write(conn):
-            resources.put(conn, TENANT, (task,))
+            resources.put(conn, TENANT, (task, shown))
             jobs.again(conn, job.id)
-            conn.execute(update(tables.job).where(tables.job.c.id == job.id).values(acked_ms=0))
+            change = {"acked_ms": 0} | ({"transport": transport} if transport else {})
+            conn.execute(update(tables.job).where(tables.job.c.id == job.id).values(change))
 
         self.rooms.store.write(write)
+
+    def mishear(self, observation) -> None:
+        """Make a fact of the stream one that nobody said, here and at Corti."""
+        fact_id = observation["identifier"][0]["value"]
+        [interaction] = self.sandbox.state.interactions.values()
+        del interaction.facts[fact_id]
+        rows = update(tables.fact).where(tables.fact.c.corti_id == fact_id)
+        self.rooms.store.write(lambda conn: conn.execute(rows.values(likeness="something else")))
+
+    def forget_audio(self, media: str) -> None:
+        binary = self.resource("Media", media)["content"]["url"].rpartition("/")[2]
+        self.rooms.store.write(lambda conn: binaries.forget(conn, TENANT, binary))
+
+    def break_results(self, media: str) -> None:
+        """Leave a segment no code of ours would write."""
+        row = {"tenant": TENANT, "media": media, "session": 0, "n": 0, "start_ms": "soon", "end_ms": "later"}
+        row |= {"channel": 0, "text": "words", "superseded": False}
+        columns = ", ".join(row)
+        places = ", ".join(f":{name}" for name in row)
+        insert = text(f"INSERT INTO segment ({columns}) VALUES ({places})")  # noqa: S608 - names of ours
+        self.rooms.store.write(lambda conn: conn.execute(insert, row))
 
     def cancel(self, media: str) -> None:
         job = self.job_of(media)

@@ -306,3 +306,95 @@ def test_a_late_ticket_does_nothing(ward):
     ward.run(job.id, 99)
 
     assert ward.all("Task") == before
+
+
+RECORDING = [{"url": "urn:x-fhir-bridge:transport", "valueCode": "recording"}]
+
+
+def test_a_transcript_that_takes_its_time_is_waited_for(ward):
+    ward.sandbox.switches.transcript_polls = 1
+    ward.sandbox.switches.visible_after = 1.5
+    media = ward.record(ward.admit(), 40, extension=RECORDING)
+
+    ward.work()
+
+    assert ward.task_of(media)["status"] == "completed"
+    assert ward.numbers() == list(range(40))
+
+
+def test_a_transcript_that_fails_fails_the_task(ward):
+    ward.sandbox.switches.transcript_outcome = "failed"
+    media = ward.record(ward.admit(), 40, extension=RECORDING)
+
+    ward.work()
+
+    assert ward.task_of(media)["status"] == "failed"
+    assert "another format" in issue_of(ward.task_of(media))["details"]["text"]
+
+
+def test_an_uploaded_recording_asked_for_again_adds_no_fact_twice_at_corti(ward):
+    media = ward.record(ward.admit(), 80, extension=RECORDING)
+    ward.work()
+    ward.again(media)
+
+    ward.work()
+
+    [interaction] = ward.sandbox.state.interactions.values()
+    assert len(interaction.facts) == 2
+    assert len(ward.facts()) == 2
+
+
+def test_facts_of_a_stream_that_its_recording_does_not_confirm_are_withdrawn(ward):
+    media = ward.record(ward.admit(), 80)
+    ward.work()
+    one, other = ward.all("Observation")
+    ward.mishear(one)
+    ward.again(media, transport="recording")
+
+    ward.work()
+
+    statuses = {shown["id"]: shown["status"] for shown in ward.all("Observation")}
+    assert statuses.pop(one["id"]) == "entered-in-error"
+    assert statuses.pop(other["id"]) == "preliminary"
+    assert list(statuses.values()) == ["preliminary"]
+
+
+def test_a_recording_whose_audio_was_removed_fails_and_says_so(ward):
+    media = ward.record(ward.admit(), 40)
+    ward.forget_audio(media)
+
+    ward.work()
+
+    assert ward.task_of(media)["status"] == "failed"
+    assert issue_of(ward.task_of(media))["expression"] == ["Media.content.url"]
+
+
+def test_a_recording_of_an_encounter_that_was_cancelled_meanwhile_fails(ward):
+    encounter = ward.admit()
+    media = ward.record(encounter, 40)
+    ward.amend(encounter, status="cancelled")
+
+    ward.work()
+
+    assert issue_of(ward.task_of(media))["code"] == "business-rule"
+
+
+def test_a_worker_that_stops_gives_back_what_it_was_given_too_late(ward):
+    encounter = ward.admit()
+    ward.rooms.leases.stop()
+
+    ward.work(rounds=1)
+
+    assert ward.job_of(encounter).owner is None
+    assert ward.job_of(encounter).epoch == 2
+
+
+def test_a_fault_of_our_own_is_shown_on_the_task_and_placed_in_the_log(ward, caplog):
+    media = ward.record(ward.admit(), 40)
+    ward.break_results(media)
+
+    with caplog.at_level("INFO", logger="fhir_bridge"):
+        ward.work()
+
+    assert issue_of(ward.task_of(media))["code"] == "exception"
+    assert '"event": "job.fault"' in caplog.text
