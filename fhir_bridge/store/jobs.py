@@ -255,12 +255,6 @@ def of_encounter(conn: Connection, tenant: str, encounter: str) -> tuple[Job, ..
     return _all(conn, job.c.tenant == tenant, job.c.encounter == encounter)
 
 
-def counts(conn: Connection) -> dict[State, int]:
-    """How many jobs stand in each state."""
-    rows = conn.execute(select(job.c.state, func.count()).group_by(job.c.state))
-    return {State(state): count for state, count in rows}
-
-
 # --- inside -----------------------------------------------------------------------------
 
 
