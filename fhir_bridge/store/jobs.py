@@ -203,9 +203,6 @@ def finish(conn: Connection, held: Claim, state: State, *, code: str | None = No
     return _one(conn, job.c.id == held.job)
 
 
-# --- the sweep's side -------------------------------------------------------------------
-
-
 def abandoned(conn: Connection, *, lease_seconds: float) -> tuple[Job, ...]:
     """Jobs whose worker let its lease run out."""
     now = now_ms()
@@ -237,9 +234,6 @@ def epochs(conn: Connection, ids: Iterable[str]) -> dict[str, tuple[int, bool]]:
     return {row.id: (row.epoch, row.state in DISPATCHED) for row in rows}
 
 
-# --- questions --------------------------------------------------------------------------
-
-
 def by_id(conn: Connection, id_: str) -> Job | None:
     """The job with this id, which is also its Task's."""
     return next(iter(_all(conn, job.c.id == id_)), None)
@@ -255,7 +249,10 @@ def of_encounter(conn: Connection, tenant: str, encounter: str) -> tuple[Job, ..
     return _all(conn, job.c.tenant == tenant, job.c.encounter == encounter)
 
 
-# --- inside -----------------------------------------------------------------------------
+def counts(conn: Connection) -> dict[State, int]:
+    """How many jobs stand in each state."""
+    rows = conn.execute(select(job.c.state, func.count()).group_by(job.c.state))
+    return {State(state): count for state, count in rows}
 
 
 def _last_created(conn: Connection, new: NewJob) -> int:

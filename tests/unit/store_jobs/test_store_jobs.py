@@ -202,12 +202,13 @@ def test_a_step_the_table_does_not_have_is_refused(base):
         base.write(lambda conn: jobs.finish(conn, held, State.PUBLISHED))
 
 
-def test_jobs_are_found_by_media_and_encounter(base):
+def test_jobs_are_found_by_media_encounter_and_state(base):
     job = base.job(encounter="e")
 
     assert base.write(lambda conn: jobs.of_media(conn, "default", job.media)) == job
     assert base.write(lambda conn: jobs.of_media(conn, "other", job.media)) is None
     assert base.write(lambda conn: jobs.of_encounter(conn, "default", "e")) == (job,)
+    assert base.write(jobs.counts) == {State.QUEUED: 1}
     assert base.write(lambda conn: jobs.epochs(conn, [job.id, "none"])) == {job.id: (job.epoch, True)}
 
 
