@@ -93,7 +93,12 @@ def _raw(intake: Intake) -> Json:
 def _as_json(body: str, file: BinaryIO) -> Iterator[bytes]:
     """Write FHIR's form piece by piece: the base64 of an hour of audio is never in memory."""
     with file:
+        piece = file.read(_THREE_DIVIDES)
+        if not piece:  # an empty string is no FHIR: nothing was heard yet
+            yield body.encode()
+            return
         yield body[:-1].encode() + b',"data":"'
-        while piece := file.read(_THREE_DIVIDES):
+        while piece:
             yield base64.b64encode(piece)
+            piece = file.read(_THREE_DIVIDES)
         yield b'"}'

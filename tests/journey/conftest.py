@@ -163,11 +163,17 @@ def received(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def judged() -> Callable[[Path], list[dict[str, Any]]]:
-    """Ask two validators of other projects; return the errors that they find in a folder of resources."""
-    node = shutil.which("node")
-    if node is None or not (INTEROP / "node_modules" / "fhir").is_dir():
+def node() -> str:
+    """Node, with the software of other projects that interop/ names."""
+    found = shutil.which("node")
+    if found is None or not (INTEROP / "node_modules" / "fhir").is_dir():
         pytest.skip("needs Node and `npm ci` in interop/: run `make interop`")
+    return found
+
+
+@pytest.fixture(scope="session")
+def judged(node: str) -> Callable[[Path], list[dict[str, Any]]]:
+    """Ask two validators of other projects; return the errors that they find in a folder of resources."""
 
     def judge(folder: Path) -> list[dict[str, Any]]:
         called = [node, str(INTEROP / "validate.mjs"), str(folder)]
