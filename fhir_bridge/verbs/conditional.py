@@ -12,9 +12,8 @@ from urllib.parse import parse_qsl
 from fhir_bridge.errors import BadParameter, Busy, MultipleMatches
 from fhir_bridge.fhir.rest.search import parse
 from fhir_bridge.store import resources
-from fhir_bridge.verbs.criteria import nodes_of
 from fhir_bridge.verbs.plan import Condition, Moved
-from fhir_bridge.verbs.policy import allowed
+from fhir_bridge.verbs.policy import allowed, conditions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,7 +45,7 @@ def asked(bridge: Bridge, grant: Grant, type_: str, pairs: Iterable[tuple[str, s
     request = parse(type_, pairs, strict=True, base=bridge.base)
     if not request.criteria:
         raise BadParameter("A condition needs search criteria, such as identifier=system|value")
-    return allowed(grant, (type_,), "s").narrowed(*nodes_of(request))
+    return allowed(grant, (type_,), "s").narrowed(*conditions(grant, request))
 
 
 def match(bridge: Bridge, filter_: Filter) -> Row | None:

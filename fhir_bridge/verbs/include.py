@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from fhir_bridge.errors import Forbidden
 from fhir_bridge.store import resources
-from fhir_bridge.store.filter import NOTHING, Filter, Ids, Keys, OfType
-from fhir_bridge.verbs.policy import allowed
+from fhir_bridge.store.filter import Ids, Keys, OfType
+from fhir_bridge.verbs.policy import seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
     from fhir_bridge.fhir.rest.criteria import Include, SearchRequest
     from fhir_bridge.smart.grant import Grant
+    from fhir_bridge.store.filter import Filter
     from fhir_bridge.store.resources import Row
 
 MOST: Final = 1000
@@ -49,7 +49,7 @@ def _forward(conn: Connection, grant: Grant, include: Include, rows: tuple[Row, 
         row
         for type_ in include.targets
         if (ids := tuple(id_ for of, id_ in places if of == type_))
-        for row in _search(conn, _seen(grant, type_).narrowed(OfType((type_,)), Ids(ids)))
+        for row in _search(conn, seen(grant, type_).narrowed(OfType((type_,)), Ids(ids)))
     )
 
 
@@ -57,22 +57,12 @@ def _back(conn: Connection, grant: Grant, include: Include, rows: tuple[Row, ...
     places = tuple(f"{row.type}/{row.id}" for row in rows if row.type in include.targets)
     if not places:
         return ()
-    filter_ = _seen(grant, include.source).narrowed(OfType((include.source,)), Keys(include.param, places))
+    filter_ = seen(grant, include.source).narrowed(OfType((include.source,)), Keys(include.param, places))
     return _search(conn, filter_)
 
 
 def _search(conn: Connection, filter_: Filter) -> tuple[Row, ...]:
     return resources.search(conn, filter_, count=MOST).rows
-
-
-def _seen(grant: Grant, type_: str) -> Filter:
-    """What the Grant may read or search; includes leave the rest out silently (fhir-smart-rules 4.5)."""
-    for right in ("s", "r"):
-        try:
-            return allowed(grant, (type_,), right)
-        except Forbidden:
-            continue
-    return Filter(grant.tenant, NOTHING)
 
 
 def _place(row: Row) -> tuple[str, str]:

@@ -14,10 +14,9 @@ from fhir_bridge.fhir.rest.criteria import Sort, Updated
 from fhir_bridge.fhir.rest.outcome import outcome
 from fhir_bridge.fhir.rest.search import parse, query_of
 from fhir_bridge.store import resources
-from fhir_bridge.verbs.criteria import nodes_of
 from fhir_bridge.verbs.include import included
 from fhir_bridge.verbs.paging import Place, links
-from fhir_bridge.verbs.policy import allowed
+from fhir_bridge.verbs.policy import allowed, conditions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -54,12 +53,12 @@ def page(bridge: Bridge, grant: Grant, place: Place) -> str:
 
 
 def _answer(bridge: Bridge, grant: Grant, request: SearchRequest, place: Place) -> str:
-    filter_ = allowed(grant, request.types, "s").narrowed(*nodes_of(request))
+    filter_ = allowed(grant, request.types, "s").narrowed(*conditions(grant, request))
     found, extra, total = bridge.store.read(lambda conn: _read(conn, bridge, grant, (request, place, filter_)))
     shown = _subset_of(request)
     entries = [Entry(row.type, row.id, shown(row.body)) for row in found.rows]
     entries += [Entry(row.type, row.id, row.body, "include") for row in extra]
-    beside = {"self": _self(bridge, request), **links(bridge, place, found.following, total)}
+    beside = {"self": _self(bridge, request), **links(bridge, grant, place.beside(found.following, total))}
     warnings = [_ignored(name) for name in request.unknown]
     return searchset(
         entries, base=bridge.base, links=beside, total=total, outcome=outcome(warnings) if warnings else None
