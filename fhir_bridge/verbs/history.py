@@ -74,7 +74,10 @@ def page(bridge: Bridge, grant: Grant, place: Place) -> str:
     found, total = bridge.store.read(lambda conn: _read(conn, bridge, filter_, place))
     own = f"{bridge.base}/{place.path}".rstrip("/") + "/_history"
     query = urlencode(place.query)
-    beside = {"self": own + (f"?{query}" if query else ""), **links(bridge, place, found.following, total)}
+    beside = {
+        "self": own + (f"?{query}" if query else ""),
+        **links(bridge, grant, place.beside(found.following, total)),
+    }
     return bundle([_past(row) for row in found.rows], base=bridge.base, links=beside, total=total)
 
 

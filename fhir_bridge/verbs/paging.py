@@ -11,11 +11,12 @@ from fhir_bridge.errors import BadSetting, Gone, NotFound
 from fhir_bridge.store import resources
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fhir_bridge.smart.grant import Grant
     from fhir_bridge.store.resources import Cursor
     from fhir_bridge.verbs.bridge import Bridge
 
-_ABOUT: Final = "page link"
 LINK_MS: Final = 3_600_000  # how long a link is good for
 
 
@@ -32,22 +33,19 @@ class Place:
     total: int | None = None
     before: tuple[Cursor | None, ...] = ()
 
-    def following(self, after: Cursor, total: int | None) -> Place:
-        """Return the next page's place."""
-        return replace(self, after=after, total=total, before=(*self.before, self.after))
+    def beside(self, following: Cursor | None, total: int | None) -> dict[str, Place]:
+        """Return the places of the next page, which begins at `following`, and of the one before, if there are any."""
+        found = {}
+        if following is not None:
+            found["next"] = replace(self, after=following, total=total, before=(*self.before, self.after))
+        if self.before:
+            found["previous"] = replace(self, after=self.before[-1], before=self.before[:-1])
+        return found
 
-    def previous(self) -> Place | None:
-        """Return the place of the page before, if there is one."""
-        return replace(self, after=self.before[-1], before=self.before[:-1]) if self.before else None
 
-
-def links(bridge: Bridge, place: Place, following: Cursor | None, total: int | None) -> dict[str, str]:
-    """Return the links of a page to those beside it."""
-    beside = {
-        "next": place.following(following, total) if following is not None else None,
-        "previous": place.previous(),
-    }
-    return {relation: _url(bridge, found) for relation, found in beside.items() if found is not None}
+def links(bridge: Bridge, grant: Grant, beside: Mapping[str, Place]) -> dict[str, str]:
+    """Return the links to pages, which are of use to this caller only: they carry its total."""
+    return {relation: _url(bridge, grant, place) for relation, place in beside.items()}
 
 
 def opened(bridge: Bridge, grant: Grant, sealed: str) -> Place:
@@ -56,21 +54,26 @@ def opened(bridge: Bridge, grant: Grant, sealed: str) -> Place:
     Raises:
         NotFound: no link of ours. Gone: too old, its snapshot cannot be searched any more.
     """
-    place = _unsealed(bridge, sealed)
+    place = _unsealed(bridge, grant, sealed)
     now = bridge.store.read(lambda conn: resources.snapshot(conn, grant.tenant))
     if resources.now_ms() - place.made_ms > LINK_MS or place.snapshot < now.keys_from:
         raise Gone("This page link has expired: search again")
     return place
 
 
-def _url(bridge: Bridge, place: Place) -> str:
-    sealed = bridge.keyring.wrap(json.dumps(vars(place)).encode(), about=_ABOUT)
+def _about(grant: Grant) -> str:
+    """Bind a link to what its caller may see: with another token it is no link of ours."""
+    return f"page link {json.dumps(vars(grant), sort_keys=True)}"
+
+
+def _url(bridge: Bridge, grant: Grant, place: Place) -> str:
+    sealed = bridge.keyring.wrap(json.dumps(vars(place)).encode(), about=_about(grant))
     return f"{bridge.base}/_page/{quote(sealed, safe='').replace('%', '~')}"
 
 
-def _unsealed(bridge: Bridge, sealed: str) -> Place:
+def _unsealed(bridge: Bridge, grant: Grant, sealed: str) -> Place:
     try:
-        fields = json.loads(bridge.keyring.unwrap(unquote(sealed.replace("~", "%")), about=_ABOUT))
+        fields = json.loads(bridge.keyring.unwrap(unquote(sealed.replace("~", "%")), about=_about(grant)))
     except (BadSetting, ValueError) as exc:
         raise NotFound("There is no such page: search again") from exc
     query = tuple((str(name), str(value)) for name, value in fields["query"])
