@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from fhir_bridge.errors import BusinessRule, Gone, Invalid, Issue
+from fhir_bridge.errors import BusinessRule, Gone, Invalid, Issue, NotFound
 from fhir_bridge.fhir.resource.check import checked
 from fhir_bridge.fhir.resource.reader import read as read_json
+from fhir_bridge.fhir.rest import encode
+from fhir_bridge.fhir.rest.served import BY_TYPE
 from fhir_bridge.store import binaries, resources
 from fhir_bridge.store.binaries import StoredBlob
+from fhir_bridge.store.filter import Filter
 from fhir_bridge.verbs.intake import tenant_key
 from fhir_bridge.verbs.plan import Plan
-from fhir_bridge.verbs.read import read
+from fhir_bridge.verbs.policy import allowed
+from fhir_bridge.verbs.read import find, read
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -65,12 +69,34 @@ def opened(bridge: Bridge, grant: Grant, id_: str) -> tuple[Row, StoredBlob, Bin
     Raises:
         Gone: its content was removed (retention).
     """
-    row = read(bridge, grant, "Binary", id_)
+    row = readable(bridge, grant, id_)
     content = bridge.store.read(lambda conn: binaries.of(conn, grant.tenant, id_))
     if content is None:
         raise Gone("The content of this Binary was removed")
     key = tenant_key(bridge, grant.tenant)
     return row, content, bridge.blobs.reader(content.blob, content.wrapped_key, key, content.size)
+
+
+def readable(bridge: Bridge, grant: Grant, id_: str) -> Row:
+    """Return a Binary whose bytes the Grant may have: they are for whoever may read their securityContext.
+
+    http://hl7.org/fhir/R4/binary.html#security; fhir-smart-rules 4.5. What lives in the EHR
+    alone cannot be judged by more than its type, and types that are not served not at all.
+
+    Raises:
+        NotFound, Gone: as for any resource. Forbidden: no right to read the type of its context.
+    """
+    row = read(bridge, grant, "Binary", id_)
+    sent = read_json(row.body).get("securityContext")
+    named = sent.get("reference") if isinstance(sent, dict) else None
+    context = encode.reference(named, base=bridge.base) if isinstance(named, str) else None
+    type_, _, context_id = (context or "").partition("/")
+    if type_ not in BY_TYPE:
+        return row
+    filter_ = allowed(grant, (type_,), "r")
+    if find(bridge, filter_, type_, context_id) is None and find(bridge, Filter(grant.tenant), type_, context_id):
+        raise NotFound("There is no Binary with this id")
+    return row
 
 
 def content_type_of(row: Row) -> str:

@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING, Final
 from fhir_bridge import clock
 from fhir_bridge.audio.sniff import HEAD, agrees, sniff
 from fhir_bridge.audio.sound import Probe, probe
-from fhir_bridge.errors import BusinessRule, UnresolvedReference, UnusableAudio
+from fhir_bridge.errors import BusinessRule, Gone, NotFound, UnresolvedReference, UnusableAudio
 from fhir_bridge.fhir.rest import encode
-from fhir_bridge.store import binaries, resources
-from fhir_bridge.verbs.binary import stored
+from fhir_bridge.store import binaries
+from fhir_bridge.verbs.binary import readable, stored
 from fhir_bridge.verbs.intake import tenant_key
-from fhir_bridge.verbs.policy import allowed
 
 if TYPE_CHECKING:
     from typing import BinaryIO
-
-    from sqlalchemy import Connection
 
     from fhir_bridge.store.binaries import StoredBlob
     from fhir_bridge.verbs.case import Case
@@ -67,15 +64,14 @@ def _uploaded(case: Case, url: str) -> StoredBlob:
     type_, _, id_ = (encode.reference(url, base=case.bridge.base) or "").partition("/")
     if type_ != "Binary":
         raise BusinessRule("Audio of other hosts is not fetched: upload it here as a Binary and name that", at=URL)
-    filter_ = allowed(case.grant, ("Binary",), "r")
-
-    def read_content(conn: Connection) -> StoredBlob | None:
-        row = resources.read(conn, filter_, "Binary", id_)
-        return None if row is None or row.deleted else binaries.of(conn, case.grant.tenant, id_)
-
-    found = case.bridge.store.read(read_content)
+    absent = UnresolvedReference("There is no such Binary here: upload the audio first", at=URL)
+    try:
+        readable(case.bridge, case.grant, id_)
+    except (NotFound, Gone) as exc:
+        raise absent from exc
+    found = case.bridge.store.read(lambda conn: binaries.of(conn, case.grant.tenant, id_))
     if found is None:
-        raise UnresolvedReference("There is no such Binary here: upload the audio first", at=URL)
+        raise absent
     return found
 
 

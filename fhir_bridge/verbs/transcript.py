@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from fhir_bridge.corti.messages import Segment
 from fhir_bridge.errors import NotFound
 from fhir_bridge.fhir.resource.reader import read as read_json
+from fhir_bridge.mapping.origin import result_id
 from fhir_bridge.mapping.tables_results import FORMATS
 from fhir_bridge.mapping.transcript import RENDERED
 from fhir_bridge.store import results
@@ -36,7 +37,10 @@ def rendered(bridge: Bridge, grant: Grant, binary: str) -> tuple[Row, str, bytes
     """
     document, _, code = binary.rpartition(".")
     row = read(bridge, grant, "DocumentReference", document)
-    of = MediaKey(grant.tenant, _media_of(read_json(row.body)))
+    media = _media_of(read_json(row.body))
+    if document != result_id(media, "transcript"):  # what an EHR wrote there leads to no other recording's words
+        raise NotFound("This DocumentReference is no transcript of a recording")
+    of = MediaKey(grant.tenant, media)
     segments = bridge.store.read(lambda conn: results.segments(conn, of))
     text = _RENDERED[code]([_segment(each) for each in segments])
     return row, _TYPES[code], text.encode()
