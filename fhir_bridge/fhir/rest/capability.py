@@ -77,9 +77,21 @@ def _resource(row: Served, rows: tuple[Served, ...]) -> Json:
         "interaction": _codes(row.interactions),
         "versioning": "versioned",
         "readHistory": "vread" in row.interactions,
-        "updateCreate": "create" in row.interactions,
+        "updateCreate": {"create", "update"} <= {*row.interactions},
+        **_conditions(row),
         "referencePolicy": ["literal", "logical"],
         **{name: found for name, found in parts.items() if found},
+    }
+
+
+def _conditions(row: Served) -> Json:
+    """Tell which interactions are conditional: those by criteria need a type that is searched."""
+    by_criteria = {one for one in row.interactions if "search-type" in row.interactions}
+    return {
+        "conditionalCreate": "create" in by_criteria,
+        "conditionalRead": "full-support" if "read" in row.interactions else "not-supported",
+        "conditionalUpdate": "update" in by_criteria,
+        "conditionalDelete": "single" if "delete" in by_criteria else "not-supported",
     }
 
 

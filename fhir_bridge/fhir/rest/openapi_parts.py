@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fhir_bridge.fhir.resource.shapes import Element
 
 FHIR_JSON: Final = "application/fhir+json"
+JSON_PATCH: Final = "application/json-patch+json"
 
 _JSON_TYPES: Final = {
     "boolean": "boolean",
@@ -41,7 +42,10 @@ ERRORS: Final[dict[int, tuple[str, Issue]]] = {
         Issue("duplicate", "Another Encounter has this identifier", "Encounter.identifier"),
     ),
     410: ("It was deleted", Issue("deleted", "The resource was deleted")),
-    412: ("If-Match named another version", Issue("conflict", "There is a newer version; read it first")),
+    412: (
+        "If-Match named another version, or the criteria meet several resources",
+        Issue("conflict", "There is a newer version; read it first"),
+    ),
     413: ("A body over its limit", Issue("too-long", "The body is larger than this server takes")),
     415: (
         "A body in a format that is not read here",
@@ -176,6 +180,29 @@ def content(mime: str, schema_: Json, *, example: Json | None = None) -> Json:
     return {mime: body}
 
 
+def answer(text: str, type_: str, *, headers: Json | None = None) -> Json:
+    """Describe an answer with a resource of one type; `headers` are those of a version unless told."""
+    told = HEADERS if headers is None else headers
+    return {"description": text, **({"headers": told} if told else {}), "content": fhir_body(type_)}
+
+
+def fhir_body(type_: str) -> Json:
+    """Describe a body with a resource of one type, with its example when there is one."""
+    bodies = content(FHIR_JSON, reference(type_), example=EXAMPLES.get(type_))
+    return bodies | content("*/*", {"description": "The stored bytes"}) if type_ == "Binary" else bodies
+
+
+def responses(success: dict[int, Json], errors: tuple[int, ...]) -> Json:
+    """Describe what a route answers: its own answers, and errors that are described once."""
+    failures: Json = {str(code): {"$ref": f"#/components/responses/{error_name(code)}"} for code in sorted(errors)}
+    return {**{str(code): described for code, described in success.items()}, **failures}
+
+
+def parameters(*names: str) -> list[JsonValue]:
+    """Refer to parameters that are described once."""
+    return [{"$ref": f"#/components/parameters/{name}"} for name in names]
+
+
 PARAMETERS: Final[Json] = {
     "id": {
         "name": "id",
@@ -183,6 +210,31 @@ PARAMETERS: Final[Json] = {
         "required": True,
         "schema": {"type": "string", "pattern": _ID},
         "description": "The resource's id",
+    },
+    "vid": {
+        "name": "vid",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string", "pattern": _ID},
+        "description": "The version's meta.versionId",
+    },
+    "ifNoneExist": {
+        "name": "If-None-Exist",
+        "in": "header",
+        "schema": {"type": "string"},
+        "description": "Search criteria; when a resource meets them it is answered instead of a new one",
+    },
+    "ifNoneMatch": {
+        "name": "If-None-Match",
+        "in": "header",
+        "schema": {"type": "string"},
+        "description": "The version the client has; 304 when it still is the current one",
+    },
+    "ifModifiedSince": {
+        "name": "If-Modified-Since",
+        "in": "header",
+        "schema": {"type": "string"},
+        "description": "When the client read it; 304 when it was not written since. If-None-Match goes first",
     },
     "ifMatch": {
         "name": "If-Match",

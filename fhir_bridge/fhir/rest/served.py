@@ -7,107 +7,51 @@ and never used again: stored keys mean what they meant when they were written.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-Interaction = Literal[
-    "create",
-    "read",
-    "vread",
-    "update",
-    "patch",
-    "delete",
-    "search-type",
-    "history-instance",
-    "history-type",
-]
-SystemInteraction = Literal["transaction", "batch", "search-system", "history-system"]
-ParamType = Literal["token", "reference", "date", "string", "uri", "quantity"]
-
-# A parameter writes further keys for some modifiers under its own number plus one of these,
-# so numbers of parameters stay below 2,767 and everything fits a SMALLINT.
-TEXT: Final = 10_000  # token:text, and string:exact
-OF_TYPE: Final = 20_000  # identifier:of-type
-IDENTIFIER: Final = 30_000  # reference:identifier
-HIGHEST_NUMBER: Final = 2_766
-
-# Compartments are keys too (http://hl7.org/fhir/R4/compartmentdefinition.html).
-PATIENT_COMPARTMENT: Final = 1
-ENCOUNTER_COMPARTMENT: Final = 2
-
-ANY: Final = ()  # a reference parameter without targets may point at every served type
-
-
-@dataclass(frozen=True)
-class Param:
-    """One search parameter: its key number and the elements it looks at.
-
-    A path names elements from the resource root, without its type. `targets` are the
-    types a reference may point at: others at the same path are not indexed. `system` is
-    the code system of an element of type `code`. A parameter without paths is answered
-    by the store itself.
-    """
-
-    number: int
-    name: str
-    type: ParamType
-    paths: tuple[str, ...]
-    targets: tuple[str, ...] = ANY
-    system: str | None = None
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One operation beyond the RESTful interactions."""
-
-    name: str
-    level: Literal["system", "type", "instance"]
-    method: Literal["get", "post"]
-    definition: str
-    doc: str
-
-
-@dataclass(frozen=True)
-class Served:
-    """One resource type and all that can be done with it."""
-
-    type: str
-    interactions: tuple[Interaction, ...]
-    params: tuple[Param, ...] = ()
-    patient: tuple[str, ...] = ()  # elements that put it into a Patient compartment
-    encounter: tuple[str, ...] = ()  # elements that put it into an Encounter compartment
-    operations: tuple[Operation, ...] = ()
-
-    def param(self, name: str) -> Param | None:
-        """Find the search parameter `name`, common ones included; None for a type without search."""
-        if "search-type" not in self.interactions:
-            return None
-        return next((param for param in (*self.params, *COMMON) if param.name == name), None)
-
-
-def _token(number: int, name: str, *paths: str, system: str | None = None) -> Param:
-    return Param(number, name, "token", paths, system=system)
-
-
-def _date(number: int, name: str, *paths: str) -> Param:
-    return Param(number, name, "date", paths)
-
-
-def _string(number: int, name: str, *paths: str) -> Param:
-    return Param(number, name, "string", paths)
-
-
-def _reference(number: int, name: str, path: str, *targets: str) -> Param:
-    return Param(number, name, "reference", (path,), targets=targets)
-
-
-COMMON: Final = (
-    Param(3, "_id", "token", ()),
-    Param(4, "_lastUpdated", "date", ()),
-    _token(5, "_tag", "meta.tag"),
-    _token(6, "_security", "meta.security"),
-    Param(7, "_profile", "uri", ("meta.profile",)),
+from fhir_bridge.fhir.rest.offer import (
+    ANY,
+    COMMON,
+    ENCOUNTER_COMPARTMENT,
+    HIGHEST_NUMBER,
+    IDENTIFIER,
+    OF_TYPE,
+    PATIENT_COMPARTMENT,
+    TEXT,
+    Interaction,
+    Operation,
+    Param,
+    ParamType,
+    Served,
+    SystemInteraction,
+    date,
+    reference,
+    string,
+    token,
 )
+
+__all__ = [
+    "ANY",
+    "BY_TYPE",
+    "COMMON",
+    "ENCOUNTER_COMPARTMENT",
+    "HIGHEST_NUMBER",
+    "IDENTIFIER",
+    "OF_TYPE",
+    "PATIENT_COMPARTMENT",
+    "SERVED",
+    "SYSTEM",
+    "TEXT",
+    "Interaction",
+    "Operation",
+    "Param",
+    "ParamType",
+    "Served",
+    "SystemInteraction",
+    "offers",
+    "served",
+    "targets_of",
+]
 
 _HISTORY: Final[tuple[Interaction, ...]] = ("vread", "history-instance", "history-type")
 _WRITTEN: Final[tuple[Interaction, ...]] = ("create", "read", "update", "patch", "delete", "search-type", *_HISTORY)
@@ -123,14 +67,14 @@ SERVED: Final = (
         "Encounter",
         _WRITTEN,
         (
-            _token(100, "identifier", "identifier"),
-            _token(101, "status", "status", system=_HL7 + "encounter-status"),
-            _token(102, "class", "class"),
-            _token(103, "type", "type"),
-            _date(104, "date", "period"),
-            _reference(105, "patient", "subject", "Patient"),
-            _reference(106, "subject", "subject", "Patient", "Group"),
-            _reference(107, "participant", "participant.individual", *_PARTICIPANTS),
+            token(100, "identifier", "identifier"),
+            token(101, "status", "status", system=_HL7 + "encounter-status"),
+            token(102, "class", "class"),
+            token(103, "type", "type"),
+            date(104, "date", "period"),
+            reference(105, "patient", "subject", "Patient"),
+            reference(106, "subject", "subject", "Patient", "Group"),
+            reference(107, "participant", "participant.individual", *_PARTICIPANTS),
             Param(108, "length", "quantity", ("length",)),
         ),
         patient=("subject",),
@@ -155,12 +99,12 @@ SERVED: Final = (
         "Patient",
         _WRITTEN,
         (
-            _token(200, "identifier", "identifier"),
-            _string(201, "name", *_NAME_PARTS),
-            _string(202, "family", "name.family"),
-            _string(203, "given", "name.given"),
-            _date(204, "birthdate", "birthDate"),
-            _token(205, "gender", "gender", system=_HL7 + "administrative-gender"),
+            token(200, "identifier", "identifier"),
+            string(201, "name", *_NAME_PARTS),
+            string(202, "family", "name.family"),
+            string(203, "given", "name.given"),
+            date(204, "birthdate", "birthDate"),
+            token(205, "gender", "gender", system=_HL7 + "administrative-gender"),
         ),
         patient=("link.other",),
     ),
@@ -168,28 +112,28 @@ SERVED: Final = (
         "Practitioner",
         _WRITTEN,
         (
-            _token(300, "identifier", "identifier"),
-            _string(301, "name", *_NAME_PARTS),
-            _string(302, "family", "name.family"),
-            _string(303, "given", "name.given"),
+            token(300, "identifier", "identifier"),
+            string(301, "name", *_NAME_PARTS),
+            string(302, "family", "name.family"),
+            string(303, "given", "name.given"),
         ),
     ),
     Served(
         "Organization",
         _WRITTEN,
-        (_token(400, "identifier", "identifier"), _string(401, "name", "name", "alias")),
+        (token(400, "identifier", "identifier"), string(401, "name", "name", "alias")),
     ),
     Served(
         "Media",
         _WRITTEN,
         (
-            _token(500, "identifier", "identifier"),
-            _token(501, "status", "status", system=_HL7 + "event-status"),
-            _token(502, "type", "type"),
-            _reference(503, "patient", "subject", "Patient"),
-            _reference(504, "subject", "subject", *_SUBJECTS),
-            _reference(505, "encounter", "encounter", "Encounter"),
-            _date(506, "created", "createdDateTime", "createdPeriod"),
+            token(500, "identifier", "identifier"),
+            token(501, "status", "status", system=_HL7 + "event-status"),
+            token(502, "type", "type"),
+            reference(503, "patient", "subject", "Patient"),
+            reference(504, "subject", "subject", *_SUBJECTS),
+            reference(505, "encounter", "encounter", "Encounter"),
+            date(506, "created", "createdDateTime", "createdPeriod"),
         ),
         patient=("subject",),
         encounter=("encounter",),
@@ -199,10 +143,10 @@ SERVED: Final = (
         "Observation",
         _WRITTEN,
         (
-            _token(600, "code", "code"),
-            _token(601, "category", "category"),
-            _token(602, "status", "status", system=_HL7 + "observation-status"),
-            _date(
+            token(600, "code", "code"),
+            token(601, "category", "category"),
+            token(602, "status", "status", system=_HL7 + "observation-status"),
+            date(
                 603,
                 "date",
                 "effectiveDateTime",
@@ -211,11 +155,11 @@ SERVED: Final = (
                 "effectiveTiming.event",
                 "effectiveTiming.repeat.boundsPeriod",
             ),
-            _reference(604, "patient", "subject", "Patient"),
-            _reference(605, "subject", "subject", "Patient", "Group", "Device", "Location"),
-            _reference(606, "encounter", "encounter", "Encounter"),
-            _reference(607, "derived-from", "derivedFrom", *_SOURCES),
-            _token(608, "identifier", "identifier"),
+            reference(604, "patient", "subject", "Patient"),
+            reference(605, "subject", "subject", "Patient", "Group", "Device", "Location"),
+            reference(606, "encounter", "encounter", "Encounter"),
+            reference(607, "derived-from", "derivedFrom", *_SOURCES),
+            token(608, "identifier", "identifier"),
         ),
         patient=("subject", "performer"),
         encounter=("encounter",),
@@ -224,17 +168,17 @@ SERVED: Final = (
         "DocumentReference",
         _WRITTEN,
         (
-            _token(700, "identifier", "identifier", "masterIdentifier"),
-            _token(701, "status", "status", system=_HL7 + "document-reference-status"),
-            _token(702, "type", "type"),
-            _token(703, "category", "category"),
-            _reference(704, "patient", "subject", "Patient"),
-            _reference(705, "subject", "subject", "Patient", "Practitioner", "Group", "Device"),
-            _date(706, "date", "date"),
-            _reference(707, "encounter", "context.encounter", "Encounter"),
-            _reference(708, "author", "author", *_AUTHORS),
-            _date(709, "period", "context.period"),
-            _reference(710, "related", "context.related"),
+            token(700, "identifier", "identifier", "masterIdentifier"),
+            token(701, "status", "status", system=_HL7 + "document-reference-status"),
+            token(702, "type", "type"),
+            token(703, "category", "category"),
+            reference(704, "patient", "subject", "Patient"),
+            reference(705, "subject", "subject", "Patient", "Practitioner", "Group", "Device"),
+            date(706, "date", "date"),
+            reference(707, "encounter", "context.encounter", "Encounter"),
+            reference(708, "author", "author", *_AUTHORS),
+            date(709, "period", "context.period"),
+            reference(710, "related", "context.related"),
         ),
         patient=("subject", "author"),
         encounter=("context.encounter",),
@@ -243,15 +187,15 @@ SERVED: Final = (
         "Task",
         _WRITTEN,
         (
-            _token(800, "status", "status", system=_HL7 + "task-status"),
-            _token(801, "code", "code"),
-            _reference(802, "focus", "focus"),
-            _reference(803, "subject", "for"),
-            _reference(804, "patient", "for", "Patient"),
-            _reference(805, "encounter", "encounter", "Encounter"),
-            _token(806, "identifier", "identifier"),
-            _date(807, "authored-on", "authoredOn"),
-            _date(808, "modified", "lastModified"),
+            token(800, "status", "status", system=_HL7 + "task-status"),
+            token(801, "code", "code"),
+            reference(802, "focus", "focus"),
+            reference(803, "subject", "for"),
+            reference(804, "patient", "for", "Patient"),
+            reference(805, "encounter", "encounter", "Encounter"),
+            token(806, "identifier", "identifier"),
+            date(807, "authored-on", "authoredOn"),
+            date(808, "modified", "lastModified"),
         ),
         patient=("for", "focus"),
         encounter=("encounter",),
@@ -260,9 +204,9 @@ SERVED: Final = (
         "Provenance",
         _WRITTEN,
         (
-            _reference(900, "target", "target"),
-            _date(901, "recorded", "recorded"),
-            _reference(902, "agent", "agent.who", *_AUTHORS),
+            reference(900, "target", "target"),
+            date(901, "recorded", "recorded"),
+            reference(902, "agent", "agent.who", *_AUTHORS),
         ),
         patient=("target",),
     ),
@@ -270,12 +214,30 @@ SERVED: Final = (
         "Device",
         _WRITTEN,
         (
-            _token(1000, "identifier", "identifier"),
-            _token(1001, "type", "type"),
-            _string(1002, "device-name", "deviceName.name", "type.coding.display", "type.text"),
+            token(1000, "identifier", "identifier"),
+            token(1001, "type", "type"),
+            string(1002, "device-name", "deviceName.name", "type.coding.display", "type.text"),
         ),
     ),
-    # 1100 and up are kept for Composition, 1200 and up for AuditEvent.
+    Served(
+        "Composition",
+        _WRITTEN,
+        (
+            token(1100, "identifier", "identifier"),
+            token(1101, "status", "status", system=_HL7 + "composition-status"),
+            token(1102, "type", "type"),
+            token(1103, "category", "category"),
+            date(1104, "date", "date"),
+            reference(1105, "patient", "subject", "Patient"),
+            reference(1106, "subject", "subject"),
+            reference(1107, "encounter", "encounter", "Encounter"),
+            reference(1108, "author", "author", *_AUTHORS),
+            string(1109, "title", "title"),
+        ),
+        patient=("subject", "author", "attester.party"),
+        encounter=("encounter",),
+    ),
+    # 1200 and up are kept for AuditEvent.
 )
 
 SYSTEM: Final[tuple[SystemInteraction, ...]] = ("transaction", "history-system")

@@ -38,8 +38,17 @@ def test_each_type_declares_exactly_what_is_served(statement: dict):
     assert list(found) == list(BY_TYPE)
     for row in SERVED:
         assert [one["code"] for one in found[row.type]["interaction"]] == list(row.interactions)
-        assert found[row.type]["updateCreate"] is ("create" in row.interactions)
-        assert found[row.type]["readHistory"] is False
+        assert found[row.type]["updateCreate"] is ("update" in row.interactions)
+        assert found[row.type]["readHistory"] is ("vread" in row.interactions)
+        assert found[row.type]["conditionalRead"] == "full-support"
+
+
+def test_only_what_is_searched_is_written_by_criteria(statement: dict):
+    patient, binary = resources(statement)["Patient"], resources(statement)["Binary"]
+    by_criteria = ("conditionalCreate", "conditionalUpdate", "conditionalDelete")
+
+    assert [patient[name] for name in by_criteria] == [True, True, "single"]
+    assert [binary[name] for name in by_criteria] == [False, False, "not-supported"]
 
 
 def test_every_declared_parameter_is_one_that_a_search_understands(statement: dict):
@@ -94,13 +103,13 @@ def test_an_authorize_url_is_told_only_when_there_is_one():
 
 
 def test_patch_formats_are_told_as_soon_as_a_type_is_patched(statement: dict):
-    patched = replace(BY_TYPE["Encounter"], interactions=("read", "patch", "vread"))
+    kept = replace(BY_TYPE["Encounter"], interactions=("search-type",))
 
-    told = capability(BASE, token_url=TOKEN, rows=(patched,))
+    told = capability(BASE, token_url=TOKEN, rows=(kept,))
 
-    assert "patchFormat" not in statement
-    assert told["patchFormat"] == ["application/json-patch+json", "application/fhir+json"]
-    assert resources(told)["Encounter"]["readHistory"] is True
+    assert "patchFormat" not in told
+    assert statement["patchFormat"] == ["application/json-patch+json", "application/fhir+json"]
+    assert resources(told)["Encounter"]["conditionalRead"] == "not-supported"
 
 
 def test_the_same_statement_has_the_same_etag_and_another_has_another():

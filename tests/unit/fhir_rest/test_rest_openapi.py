@@ -21,6 +21,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+ONE = {
+    "create": ("", "post"),
+    "read": ("/{id}", "get"),
+    "vread": ("/{id}/_history/{vid}", "get"),
+    "update": ("/{id}", "put"),
+    "patch": ("/{id}", "patch"),
+    "delete": ("/{id}", "delete"),
+    "search-type": ("", "get"),
+    "history-instance": ("/{id}/_history", "get"),
+    "history-type": ("/_history", "get"),
+}
+MATCHING = {"update": "put", "patch": "patch", "delete": "delete"}
+
+
 @pytest.fixture(scope="module")
 def api() -> dict:
     return document("https://bridge")
@@ -38,18 +52,19 @@ def test_every_interaction_and_operation_has_its_route(api: dict):
         ("/oauth/token", "post"),
         ("/oauth/jwks", "get"),
         ("/fhir/_page/{id}", "get"),
+        ("/fhir/_history", "get"),
         *((path, "get") for path in ("/fhir/metadata", "/fhir/.well-known/smart-configuration", "/metrics")),
         *((path, "get") for path in ("/health/live", "/health/ready")),
         ("/fhir/Encounter/$explain", "post"),
         ("/fhir/Encounter/{id}/$everything", "get"),
     }
-    methods = {"create": ("", "post"), "read": ("/{id}", "get"), "update": ("/{id}", "put"), "search-type": ("", "get")}
     for row in SERVED:
         for interaction in row.interactions:
-            tail, method = methods[interaction]
+            tail, method = ONE[interaction]
             expected.add((f"/fhir/{row.type}{tail}", method))
         if "search-type" in row.interactions:
             expected.add((f"/fhir/{row.type}/_search", "post"))
+            expected |= {(f"/fhir/{row.type}", MATCHING[each]) for each in row.interactions if each in MATCHING}
 
     assert {(path, method) for path, method, _ in routes(api)} == expected
 
@@ -115,9 +130,9 @@ def test_a_route_that_needs_a_token_says_which_scope_and_tells_of_401_and_403(ap
 def test_scopes_are_those_of_what_is_served():
     listed = scopes()
 
-    assert "system/Encounter.crus" in listed
-    assert "system/Observation.rus" in listed
-    assert "system/Binary.cru" in listed
+    assert "system/Encounter.cruds" in listed
+    assert "system/Observation.cruds" in listed
+    assert "system/Binary.crud" in listed
     assert "system/*.cruds" in listed
 
 

@@ -24,6 +24,8 @@ DocumentReference author 708 period 709 related 710
 Task status 800 code 801 focus 802 subject 803 patient 804 encounter 805 identifier 806 authored-on 807 modified 808
 Provenance target 900 recorded 901 agent 902
 Device identifier 1000 type 1001 device-name 1002
+Composition identifier 1100 status 1101 type 1102 category 1103 date 1104 patient 1105 subject 1106 encounter 1107
+Composition author 1108 title 1109
 """
 
 
@@ -82,7 +84,7 @@ def test_every_reference_parameter_points_only_where_its_element_may(row: served
 
 def test_what_is_served_can_be_asked_for_by_type_and_interaction():
     assert served.offers("Encounter", "create")
-    assert not served.offers("Provenance", "create")
+    assert not served.offers("Binary", "patch")
     assert not served.offers("Claim", "read")
     assert served.served("Claim") is None
     assert served.served("Media") is BY_TYPE["Media"]

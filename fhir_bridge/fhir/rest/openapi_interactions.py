@@ -1,0 +1,243 @@
+"""The routes of FHIR's interactions in the OpenAPI document: one builder for each interaction of served.py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from fhir_bridge.fhir.rest.openapi_parts import (
+    FHIR_JSON,
+    HEADERS,
+    JSON_PATCH,
+    LOCATION,
+    answer,
+    content,
+    fhir_body,
+    parameters,
+    reference,
+    responses,
+)
+from fhir_bridge.fhir.rest.served import COMMON, Interaction, Param, Served
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fhir_bridge.fhir.resource.reader import Json, JsonValue
+
+Routes = list[tuple[str, str, "Json"]]  # path, method, description
+
+ALWAYS: Final = (400, 401, 403, 406, 429, 500, 503)
+STORED: Final = (*ALWAYS, 409, 413, 415, 422, 507)
+_OPTIONS: Final = {
+    "_count": "Matches per page",
+    "_sort": "Parameters to order by, - before a name for descending",
+    "_total": "none, estimate or accurate",
+    "_summary": "true, text, data, count or false",
+    "_elements": "Top-level elements to answer with",
+    "_include": "Also what the matches refer to: Type:parameter",
+    "_revinclude": "Also what refers to the matches: Type:parameter",
+}
+_PAST: Final = {
+    "_since": "Only what was written at or after this instant",
+    "_at": "Only versions that were current at some time within this date or instant",
+    "_count": "Versions per page",
+}
+
+
+def routes_of(row: Served, interaction: Interaction) -> Routes:
+    """Describe the routes of one interaction of a type."""
+    return _BUILDERS[interaction](row)
+
+
+def begun(row: Served, name: str, letters: str, text: str) -> dict[str, JsonValue]:
+    """Begin the description of one route: its name, place in the page and the scope it needs."""
+    scope: list[JsonValue] = [f"system/{row.type}.{letters}"]
+    return {
+        "operationId": name + row.type,
+        "tags": [row.type],
+        "summary": text,
+        "security": [{"smart": scope}, {"bearer": []}],
+    }
+
+
+def past(**beginning: JsonValue) -> Json:
+    """Describe a route that tells what happened."""
+    found: Json = {"description": "A history Bundle", "content": content(FHIR_JSON, reference("Bundle"))}
+    asked = beginning.pop("parameters", [])
+    before = asked if isinstance(asked, list) else []
+    return {
+        **beginning,
+        "parameters": [*before, *(_query(name, text) for name, text in _PAST.items())],
+        "responses": responses({200: found}, (*ALWAYS, 404)),
+    }
+
+
+def _create(row: Served) -> Routes:
+    made = answer("Created", row.type, headers={**HEADERS, **LOCATION})
+    known = answer("It was already here: by its identifier, or by If-None-Exist", row.type, headers=HEADERS | LOCATION)
+    searched = "search-type" in row.interactions
+    route: Json = {
+        **begun(row, "create", "c", f"Store a new {row.type}"),
+        "parameters": parameters("prefer", *(("ifNoneExist",) if searched else ())),
+        "requestBody": {"required": True, "content": fhir_body(row.type)},
+        "responses": responses({200: known, 201: made}, (*STORED, 412) if searched else STORED),
+    }
+    return [(f"/fhir/{row.type}", "post", route)]
+
+
+def _read(row: Served) -> Routes:
+    errors: tuple[int, ...] = (*ALWAYS, 404, 410)
+    success = _found(row)
+    if row.type == "Binary":  # raw content is read by ranges too
+        success |= {206: answer("The range that was asked for", row.type)}
+        errors = (*errors, 416)
+    route: Json = {
+        **begun(row, "read", "r", f"Read the current {row.type}"),
+        "parameters": parameters("id", "ifNoneMatch", "ifModifiedSince"),
+        "responses": responses(success, errors),
+    }
+    return [(f"/fhir/{row.type}/{{id}}", "get", route)]
+
+
+def _vread(row: Served) -> Routes:
+    errors = (*ALWAYS, 404, 410, 416) if row.type == "Binary" else (*ALWAYS, 404, 410)
+    success = _found(row) | ({206: answer("The range that was asked for", row.type)} if row.type == "Binary" else {})
+    route: Json = {
+        **begun(row, "vread", "r", f"Read one version of a {row.type}"),
+        "parameters": parameters("id", "vid", "ifNoneMatch", "ifModifiedSince"),
+        "responses": responses(success, errors),
+    }
+    return [(f"/fhir/{row.type}/{{id}}/_history/{{vid}}", "get", route)]
+
+
+def _found(row: Served) -> dict[int, Json]:
+    unchanged: Json = {"description": "Unchanged since what the client has", "headers": HEADERS}
+    return {200: answer("Found", row.type), 304: unchanged}
+
+
+def _history_instance(row: Served) -> Routes:
+    begin = begun(row, "historyOf", "r", f"What happened to one {row.type}, newest first")
+    return [(f"/fhir/{row.type}/{{id}}/_history", "get", past(**begin, parameters=parameters("id")))]
+
+
+def _history_type(row: Served) -> Routes:
+    begin = begun(row, "historyOfType", "s", f"What happened to every {row.type}, newest first")
+    return [(f"/fhir/{row.type}/_history", "get", past(**begin))]
+
+
+def _update(row: Served) -> Routes:
+    one: Json = {
+        **begun(row, "update", "u", f"Replace a {row.type}, or create it under the EHR's own id"),
+        "parameters": parameters("id", "ifMatch", "prefer"),
+        **_replaced(row),
+    }
+    matching: Json = {
+        **begun(row, "updateMatching", "us", f"Replace the one {row.type} that meets the criteria, or create it"),
+        "parameters": [*_criteria(row), *parameters("ifMatch", "prefer")],
+        **_replaced(row),
+    }
+    return _by_id_and_by_criteria(row, "put", one, matching)
+
+
+def _replaced(row: Served) -> Json:
+    headers: Json = {**HEADERS, **LOCATION}
+    success = {
+        200: answer("Updated", row.type, headers=headers),
+        201: answer("Created", row.type, headers=headers),
+    }
+    return {
+        "requestBody": {"required": True, "content": fhir_body(row.type)},
+        "responses": responses(success, (*STORED, 404, 412)),
+    }
+
+
+def _patch(row: Served) -> Routes:
+    one: Json = {
+        **begun(row, "patch", "u", f"Change a {row.type}"),
+        "parameters": parameters("id", "ifMatch", "prefer"),
+        **_changed(row),
+    }
+    matching: Json = {
+        **begun(row, "patchMatching", "us", f"Change the one {row.type} that meets the criteria"),
+        "parameters": [*_criteria(row), *parameters("ifMatch", "prefer")],
+        **_changed(row),
+    }
+    return _by_id_and_by_criteria(row, "patch", one, matching)
+
+
+def _changed(row: Served) -> Json:
+    operation: Json = {"type": "object", "required": ["op", "path"], "properties": {"op": {"type": "string"}}}
+    json_patch = content(JSON_PATCH, {"type": "array", "items": operation})
+    changed = answer("Changed", row.type, headers={**HEADERS, **LOCATION})
+    return {
+        "requestBody": {"required": True, "content": {**json_patch, **content(FHIR_JSON, reference("Parameters"))}},
+        "responses": responses({200: changed}, (*STORED, 404, 410, 412)),
+    }
+
+
+def _delete(row: Served) -> Routes:
+    gone: dict[int, Json] = {
+        200: answer("It is gone, as return=OperationOutcome wants it told", "OperationOutcome", headers={}),
+        204: {"description": "It is gone"},
+    }
+    told: Json = {"responses": responses(gone, (*ALWAYS, 404, 409, 412, 422))}
+    one: Json = {
+        **begun(row, "delete", "d", f"Delete a {row.type}; its versions stay"),
+        "parameters": parameters("id", "ifMatch", "prefer"),
+        **told,
+    }
+    matching: Json = {
+        **begun(row, "deleteMatching", "ds", f"Delete the one {row.type} that meets the criteria"),
+        "parameters": [*_criteria(row), *parameters("ifMatch", "prefer")],
+        **told,
+    }
+    return _by_id_and_by_criteria(row, "delete", one, matching)
+
+
+def _by_id_and_by_criteria(row: Served, method: str, one: Json, matching: Json) -> Routes:
+    """A type that is not searched is not asked for by criteria either."""
+    routes: Routes = [(f"/fhir/{row.type}/{{id}}", method, one)]
+    return [*routes, (f"/fhir/{row.type}", method, matching)] if "search-type" in row.interactions else routes
+
+
+def _search(row: Served) -> Routes:
+    options = [_query(name, text) for name, text in _OPTIONS.items()]
+    found: Json = {"description": "A searchset Bundle", "content": content(FHIR_JSON, reference("Bundle"))}
+    get: Json = {
+        **begun(row, "search", "s", f"Search {row.type}"),
+        "parameters": [*_criteria(row), *options, *parameters("handling")],
+        "responses": responses({200: found}, ALWAYS),
+    }
+    fields: Json = {param.name: {"type": "string"} for param in (*row.params, *COMMON)}
+    form: Json = {"type": "object", "properties": fields, "additionalProperties": {"type": "string"}}
+    post: Json = {
+        **begun(row, "searchByForm", "s", f"Search {row.type} with the parameters in the body"),
+        "parameters": parameters("handling"),
+        "requestBody": {"content": content("application/x-www-form-urlencoded", form)},
+        "responses": responses({200: found}, (*ALWAYS, 413, 415)),
+    }
+    return [(f"/fhir/{row.type}", "get", get), (f"/fhir/{row.type}/_search", "post", post)]
+
+
+def _criteria(row: Served) -> list[JsonValue]:
+    return [_search_param(param) for param in (*row.params, *COMMON)]
+
+
+def _search_param(param: Param) -> Json:
+    return _query(param.name, f"{param.type}: {', '.join(param.paths) or 'every resource has it'}")
+
+
+def _query(name: str, text: str) -> Json:
+    return {"name": name, "in": "query", "schema": {"type": "string"}, "description": text}
+
+
+_BUILDERS: Final[dict[Interaction, Callable[[Served], Routes]]] = {
+    "create": _create,
+    "read": _read,
+    "vread": _vread,
+    "update": _update,
+    "patch": _patch,
+    "delete": _delete,
+    "search-type": _search,
+    "history-instance": _history_instance,
+    "history-type": _history_type,
+}
