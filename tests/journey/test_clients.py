@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -10,7 +11,13 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import INTEROP, wav
+from conftest import INTEROP, SECRET, example, wav
+from fhirclient.client import FHIRClient
+from fhirclient.models.encounter import Encounter
+from fhirclient.models.patient import Patient
+from fhirclient.server import FHIRUnauthorizedException
+from fhirpy import AsyncFHIRClient, SyncFHIRClient
+from fhirpy.base.exceptions import AuthorizationError, ResourceNotFound
 from werkzeug.serving import make_server
 
 from fhir_bridge.fhir.rest.served import offers
@@ -22,8 +29,6 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from fhir_bridge.settings import Settings
-
-pytestmark = pytest.mark.interop
 
 INTERACTIONS = ("vread", "history-instance", "history-type", "patch", "delete")
 
@@ -66,6 +71,7 @@ def journey(node: str, base: str, ehr: Any, tmp_path: Path) -> Callable[[str], d
     return run
 
 
+@pytest.mark.interop
 def test_fhir_kit_client_finds_everything_that_is_declared_to_work(journey):
     seen = journey("fhir-kit-client.mjs")
 
@@ -74,8 +80,70 @@ def test_fhir_kit_client_finds_everything_that_is_declared_to_work(journey):
     assert {what for what in INTERACTIONS if offers("Patient", what)} <= set(seen["declared"])
 
 
+@pytest.mark.interop
 def test_medplum_s_client_finds_everything_that_is_declared_to_work(journey):
     seen = journey("medplum.mjs")
 
     assert seen["tasks"] == ["accepted"]
     assert sorted(seen["paged"]) == ["0", "1", "2", "3", "4"]
+
+
+def test_fhirclient_logs_in_by_what_the_statement_says_and_works(base, ehr):
+    # The statement alone tells it where tokens are given: it knows no .well-known.
+    asked = {"app_id": ehr.name, "app_secret": SECRET, "api_base": base, "scope": ehr.scope}
+    smart = FHIRClient(settings=asked)
+    assert not smart.prepare()
+    with pytest.raises(FHIRUnauthorizedException):
+        Patient.read("x", smart.server)
+    smart.server.authorize()
+    assert smart.ready
+
+    made = Patient(Patient({"identifier": [{"system": "urn:test", "value": "0"}]}).create(smart.server))
+    visit = Encounter(example("encounter-ambulatory", id=None, subject={"reference": f"Patient/{made.id}"}))
+    visit.create(smart.server)
+    for value in "1234":
+        Patient({"identifier": [{"system": "urn:test", "value": value}]}).create(smart.server)
+    made.active = True
+    made.update(smart.server)
+
+    assert Patient.read(made.id, smart.server).active
+    found = Patient.where({"identifier": "urn:test|", "_count": "2"}).perform_resources_iter(smart.server)
+    assert sorted(patient.identifier[0].value for patient in found) == list("01234")
+
+
+def test_fhirpy_works(base, ehr):
+    client = SyncFHIRClient(base, authorization=f"Bearer {ehr.token}")
+    with pytest.raises(AuthorizationError):
+        SyncFHIRClient(base).resources("Patient").fetch()
+    with pytest.raises(ResourceNotFound):
+        client.get("Patient", "nobody")
+
+    for value in "01234":
+        client.resource("Patient", identifier=[{"system": "urn:test", "value": value}]).save()
+    patients = client.resources("Patient").search(identifier="urn:test|").limit(2)
+    made = patients.search(identifier="urn:test|0").get()
+    made["active"] = True
+    made.save()
+    visit = client.resource("Encounter", **example("encounter-ambulatory", id=None, subject=made.to_reference()))
+    visit.save()
+
+    assert sorted(patient["identifier"][0]["value"] for patient in patients.fetch_all()) == list("01234")
+    assert patients.count() == len("01234")
+    assert client.reference("Patient", made["id"]).to_resource()["active"] is True
+    assert client.resources("Encounter").search(patient=made["id"]).first()["id"] == visit["id"]
+    everything = visit.execute("$everything", method="get")
+    assert {entry["resource"]["resourceType"] for entry in everything["entry"]} >= {"Encounter", "Task"}
+
+
+def test_fhirpy_asynchronously_finds_what_it_would_create(base, ehr):
+    async def journey() -> tuple[list[bool], list[str]]:
+        client = AsyncFHIRClient(base, authorization=f"Bearer {ehr.token}")
+        patients = client.resources("Patient").search(identifier="urn:test|0")
+        wanted = client.resource("Patient", identifier=[{"system": "urn:test", "value": "0"}])
+        made = [(await patients.get_or_create(wanted))[1] for _ in range(3)]
+        return made, [patient["id"] for patient in await patients.fetch_all()]
+
+    made, found = asyncio.run(journey())
+
+    assert made == [True, False, False]
+    assert len(found) == 1
