@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -78,9 +78,15 @@ def command(audio: Path | None, *, transport: str | None, leave: bool, output: P
             if not facts:
                 raise click.ClickException("No facts came back")
             _places(out, service, stage, leave=leave)
-            while not leave:
-                service.tend()
-                clock.sleep(_LOOK_SECONDS)
+            if not leave:
+                _until_ctrl_c(service)
+
+
+def _until_ctrl_c(service: Service) -> None:
+    with suppress(KeyboardInterrupt):
+        while True:
+            service.tend()
+            clock.sleep(_LOOK_SECONDS)
 
 
 def _partner(stage: Stage) -> str:
@@ -120,19 +126,24 @@ def _stage() -> Iterator[Stage]:
 
 @contextmanager
 def _running(stage: Stage, port: int | None) -> Iterator[Service]:
-    """Run the service; when something of it fails, its last log lines say why."""
+    """Run the service; when it does not start, its last log lines say why."""
     log_file = stage.folder / "log.jsonl"
     with log_file.open("wb") as stderr:
         service = Service(stage.wanted, _wishes(stage, port), given=stage.given, stderr=stderr)
         try:
-            service.start()
+            _start(service, log_file)
             yield service
-        except click.ClickException:
-            for line in log_file.read_text(errors="replace").splitlines()[-_LOG_LINES:]:
-                click.echo(line, err=True)
-            raise
         finally:
             service.stop()
+
+
+def _start(service: Service, log_file: Path) -> None:
+    try:
+        service.start()
+    except click.ClickException:
+        for line in log_file.read_text(errors="replace").splitlines()[-_LOG_LINES:]:
+            click.echo(line, err=True)
+        raise
 
 
 def _wishes(stage: Stage, port: int | None) -> Wishes:
@@ -142,9 +153,8 @@ def _wishes(stage: Stage, port: int | None) -> Wishes:
 def _tell_of(out: Console, service: Service, recording: visit.Recording) -> None:
     length = "" if recording.seconds is None else f", {recording.seconds:.0f} s"
     heard = f", heard by {service.engine}" if service.engine else ""
-    out.print(
-        f"The bridge runs at {service.url}. Recording: {recording.file.name} ({recording.mime}{length}){heard}.\n"
-    )
+    kind = f"{recording.file.name} ({recording.mime}{length})"
+    out.print(f"The bridge runs at {service.url}. The recording is {kind}{heard}.\n", soft_wrap=True)
 
 
 def _story(
