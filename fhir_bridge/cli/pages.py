@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from fhir_bridge.fhir.rest.served import Served
 
 HELP_WIDTH: Final = 100
+# Where a rule of the design comes from helps who reads the code, not who reads the page.
+_SOURCE: Final = re.compile(r" \((?:ruling|corti-api|reliability|security)[^)]*\)")
 _NOTE: Final = "Generated from {source} by `make docs`; change that, not this page.\n"
 
 
@@ -123,7 +126,7 @@ def _error_classes() -> Iterator[type[BridgeError]]:
 
 
 def _first_paragraph(kind: type) -> str:
-    return " ".join((inspect.getdoc(kind) or "").partition("\n\n")[0].split())
+    return _SOURCE.sub("", " ".join((inspect.getdoc(kind) or "").partition("\n\n")[0].split()))
 
 
 def _names(params: Iterable[object]) -> str:
