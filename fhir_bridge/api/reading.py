@@ -66,7 +66,9 @@ def history_system() -> Response:
 
 @routes.get("/<type_>")
 def search(type_: str) -> Response:
-    """Search by GET."""
+    """Search by GET, or a further page of such a search."""
+    if "_page" in request.args:
+        return page(request.args["_page"])
     return _search(type_, list(request.args.items(multi=True)))
 
 

@@ -67,8 +67,11 @@ def _about(grant: Grant) -> str:
 
 
 def _url(bridge: Bridge, grant: Grant, place: Place) -> str:
+    """Seal a place; a page of a type's search stays at its URL, as Medplum's client keeps a link's query alone."""
     sealed = bridge.keyring.wrap(json.dumps(vars(place)).encode(), about=_about(grant))
-    return f"{bridge.base}/_page/{quote(sealed, safe='').replace('%', '~')}"
+    name = quote(sealed, safe="").replace("%", "~")
+    at_type = place.of == "search" and place.path
+    return f"{bridge.base}/{place.path}?_page={name}" if at_type else f"{bridge.base}/_page/{name}"
 
 
 def _unsealed(bridge: Bridge, grant: Grant, sealed: str) -> Place:

@@ -202,6 +202,14 @@ def test_a_page_link_tells_nothing_and_cannot_be_made_up(ehr):
     assert ehr.get(link.partition("/fhir/")[2][:-3]).status == 404
 
 
+def test_a_page_is_found_by_the_query_of_its_link_and_whatever_a_client_adds(ehr):
+    made = [ehr.create(example("patient")) for _ in range(3)]
+    links = ehr.get("Patient?_count=2").json["link"]
+    further = next(link["url"] for link in links if link["relation"] == "next")
+
+    assert ehr.get(f"Patient?{further.partition('?')[2]}&_count=1000").ids == made[:1]
+
+
 def test_count_only_gives_the_number(ehr):
     ehr.encounter()
 

@@ -35,6 +35,7 @@ _OPTIONS: Final = {
     "_elements": "Top-level elements to answer with",
     "_include": "Also what the matches refer to: Type:parameter",
     "_revinclude": "Also what refers to the matches: Type:parameter",
+    "_page": "A further page, as its link names it; all else is in the link",
 }
 _PAST: Final = {
     "_since": "Only what was written at or after this instant",
@@ -205,7 +206,7 @@ def _search(row: Served) -> Routes:
     get: Json = {
         **begun(row, "search", "s", f"Search {row.type}"),
         "parameters": [*_criteria(row), *options, *parameters("handling")],
-        "responses": responses({200: found}, ALWAYS),
+        "responses": responses({200: found}, (*ALWAYS, 404, 410)),
     }
     fields: Json = {param.name: {"type": "string"} for param in (*row.params, *COMMON)}
     form: Json = {"type": "object", "properties": fields, "additionalProperties": {"type": "string"}}
