@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -12,10 +11,6 @@ from fhir_bridge.cli.opened import store_of
 from fhir_bridge.keyring import KeyRing
 from fhir_bridge.smart import keys
 from fhir_bridge.store import oauth
-from fhir_bridge.store.versions import now_ms
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 
 @click.command("rotate-keys")
@@ -32,16 +27,9 @@ def command(*, old_key_file: Path | None) -> None:
     """
     wanted = settings.load()
     ring = KeyRing.open(wanted)
-    old = KeyRing(old_key_file.read_bytes().strip()) if old_key_file else ring
-    fresh = keys.generate("ES384")
-    row = oauth.new_signing_key(fresh.kid, fresh.alg, fresh.private_json(), ring)
-
-    def rotate(conn: Connection) -> int:
-        rewrapped = oauth.rewrap(conn, old, ring) if old_key_file else 0
-        oauth.retire_signing_keys(conn, now_ms())
-        oauth.add_signing_key(conn, row)
-        return rewrapped
-
+    former = KeyRing(old_key_file.read_bytes().strip()) if old_key_file else None
+    made = keys.generate("ES384")
+    fresh = oauth.new_signing_key(made.kid, made.alg, made.private_json(), ring)
     with store_of(wanted) as store:
-        rewrapped = store.write(rotate)
-    click.echo(f"A new signing key is in use; {rewrapped} stored keys and secrets were rewrapped. Restart `web`.")
+        count = store.write(lambda conn: oauth.rotate(conn, fresh, ring, former=former))
+    click.echo(f"A new signing key is in use; {count} stored keys and secrets were wrapped anew. Restart `web`.")

@@ -224,13 +224,20 @@ def _signing_key_of(kid: str) -> str:
 # --- rotation ----------------------------------------------------------------------------
 
 
-def rewrap(conn: Connection, old: KeyRing, new: KeyRing) -> int:
-    """Wrap under `new` all that `old` wraps, and return how many; call it within one transaction.
+def rotate(conn: Connection, fresh: SigningKey, keys: KeyRing, *, former: KeyRing | None = None) -> int:
+    """Let `fresh` sign from now on; return how many stored keys and secrets were wrapped anew.
+
+    With `former`, all that it wraps is wrapped under `keys`; call it within one transaction.
 
     Raises:
-        BadSetting: `old` is not what something was wrapped under.
+        BadSetting: `former` is not what something was wrapped under.
     """
-    return _rewrapped_tenants(conn, old, new) + _rewrapped_signing_keys(conn, old, new)
+    count = 0
+    if former is not None:
+        count = _rewrapped_tenants(conn, former, keys) + _rewrapped_signing_keys(conn, former, keys)
+    retire_signing_keys(conn, now_ms())
+    add_signing_key(conn, fresh)
+    return count
 
 
 def _rewrapped_tenants(conn: Connection, old: KeyRing, new: KeyRing) -> int:
