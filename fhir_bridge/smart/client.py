@@ -33,10 +33,6 @@ class Client(ClientMixin):  # type: ignore[misc]  # Authlib ships no types
     jwks: str | None = None
     jwks_uri: str | None = None
 
-    def get_client_id(self) -> str:
-        """Return the client_id."""
-        return self.id
-
     def check_client_secret(self, client_secret: str) -> bool:
         """Compare in constant time."""
         return self.secret_hash is not None and hmac.compare_digest(self.secret_hash, secret_hash(client_secret))

@@ -54,7 +54,7 @@ def _is_usable(member: Mapping[str, object]) -> bool:
         return False
     match member.get("kty"):
         case "RSA":
-            return base64_to_int(str(member.get("n"))).bit_length() in _RSA_BITS
+            return base64_to_int(str(member["n"])).bit_length() in _RSA_BITS
         case "EC":
             return member.get("crv") == "P-384"
     return False
