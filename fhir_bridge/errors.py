@@ -152,6 +152,12 @@ class BusinessRule(BridgeError):
     status, issue = 422, "business-rule"
 
 
+class PatchFailed(BridgeError):
+    """A patch that does not fit the resource, whose test failed, or that leaves no valid resource."""
+
+    status, issue = 422, "processing"
+
+
 class UnresolvedReference(BridgeError):
     """A reference that has to resolve does not (ruling 18: 422, never 404)."""
 

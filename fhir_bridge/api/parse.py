@@ -10,7 +10,8 @@ from fhir_bridge.api import respond
 from fhir_bridge.api.guard import bridge
 from fhir_bridge.api.negotiate import JSON_PATCH, require_fhir_body, require_plain_encoding
 from fhir_bridge.errors import BadParameter, MethodNotAllowed, NoSuchRoute
-from fhir_bridge.fhir.resource.patch import fhir_patched, json_patched
+from fhir_bridge.fhir.resource.fhir_patch import fhir_patched
+from fhir_bridge.fhir.resource.json_patch import json_patched
 from fhir_bridge.fhir.rest.served import BY_TYPE, offers
 from fhir_bridge.verbs.conditional import pairs_of
 from fhir_bridge.verbs.write import Writer
