@@ -91,7 +91,8 @@ def interactions_page() -> str:
 
 def cli_page() -> str:
     """The help text of every command."""
-    sections = (f"## {name}\n\n```\n{text}\n```\n" for name, text in _helps(root, NAME))
+    top = click.Context(root, info_name=NAME, terminal_width=HELP_WIDTH, **root.context_settings)
+    sections = (f"## {name}\n\n```\n{text}\n```\n" for name, text in _helps(top))
     intro = "Errors are one line on stderr; the exit status is 2 for wrong use and 1 for failure."
     return _page("Commands", "the help texts in `fhir_bridge/cli`", intro, *sections)
 
@@ -145,16 +146,17 @@ def _parameters(row: Served) -> str:
     return _table(("parameter", "type", "looks at", "refers to"), rows)
 
 
-def _helps(group: click.Group, path: str) -> Iterator[tuple[str, str]]:
-    with click.Context(group, info_name=path, terminal_width=HELP_WIDTH) as ctx:
-        for name in group.list_commands(ctx):
-            found = group.get_command(ctx, name)
-            if found is None:
-                continue
-            with click.Context(found, info_name=f"{path} {name}", terminal_width=HELP_WIDTH) as inner:
-                yield f"{path} {name}".removeprefix(f"{NAME} "), found.get_help(inner)
-            if isinstance(found, click.Group):
-                yield from _helps(found, f"{path} {name}")
+def _helps(ctx: click.Context) -> Iterator[tuple[str, str]]:
+    """Give the help of every command below a group, as whoever calls it sees it."""
+    group = ctx.command
+    if not isinstance(group, click.Group):
+        return
+    for name in group.list_commands(ctx):
+        found = group.get_command(ctx, name)
+        assert found is not None  # noqa: S101 - it is listed
+        inner = click.Context(found, parent=ctx, info_name=name)
+        yield inner.command_path.removeprefix(f"{NAME} "), found.get_help(inner)
+        yield from _helps(inner)
 
 
 def _page(title: str, source: str, *parts: str) -> str:
