@@ -39,7 +39,6 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
         "service.child_died": "part status",
         "sweep.done": "taken_over cancelled deleted",
         "sweep.failed": "error",
-        "blob.collected": "count",
         "oauth.token": "client status error",
     }.items()
 }

@@ -16,7 +16,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet, RSAKey
 
-from fhir_bridge.sandbox.refusals import unauthorised
+from fhir_bridge.sandbox.refusals import Refusal, unauthorised
 from fhir_bridge.sandbox.state import Owner
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class Realms:
     def _refreshed(self, realm: str, client: str) -> tuple[str, str]:
         try:
             bearer = self.verify(request.form.get("refresh_token", ""), "Refresh")
-        except Exception as exc:
+        except Refusal as exc:
             raise Denied("invalid_grant", "Invalid refresh token") from exc
         if bearer.owner != Owner(realm, client):
             raise Denied("invalid_grant", "Invalid refresh token. Token client and authorized client don't match")

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fhir_bridge import log
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -24,6 +26,17 @@ README = (REPO / "README.md").read_text()
 SCRIPT = {
     "utterances": [{"start": 1.0, "end": 3.0, "speaker": 0, "channel": 0, "text": "I am allergic to penicillin."}],
     "facts": [{"at": 2.0, "group": "allergies", "text": "Allergic to penicillin"}],
+}
+# What is logged when all goes well, from the first request to the last result.
+MAIN_PATH = {
+    "service.started",
+    "web.request",
+    "oauth.token",
+    "job.accepted",
+    "job.started",
+    "job.finished",
+    "corti.token",
+    "corti.request",
 }
 # After the walk-through: wait for the end, then look once more as the README does.
 ENDING = """
@@ -37,8 +50,8 @@ echo "status $STATUS"
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """`make run`, but in a folder of its own, fast and with fixed words; its URL and environment."""
+def running(tmp_path: Path) -> Iterator[tuple[str, dict[str, str], Path]]:
+    """`make run`, but in a folder of its own, fast and with fixed words; its URL, environment and log."""
     (tmp_path / "script.json").write_text(json.dumps(SCRIPT))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FHIR_BRIDGE_")}
     environment |= {"FHIR_BRIDGE_DATA_DIR": str(tmp_path / "data"), "FHIR_BRIDGE_STREAM_PACE": "40"}
@@ -52,7 +65,7 @@ def running(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
             text=True,
         )
         try:
-            yield re.findall(r"http://127\.0\.0\.1:\d+", process.stdout.readline())[0], environment
+            yield re.findall(r"http://127\.0\.0\.1:\d+", process.stdout.readline())[0], environment, tmp_path / "log"
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=40)
@@ -61,7 +74,7 @@ def running(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 @pytest.mark.skipif(not all(map(shutil.which, ("bash", "curl", "jq"))), reason="needs bash, curl and jq")
 def test_the_walk_through_of_the_readme_works_as_it_stands(running):
-    url, environment = running
+    url, environment, written = running
     steps = re.findall(r"## By hand.*?```sh\n(.+?)```", README, re.DOTALL)[0]
     steps = steps.replace("BASE=http://127.0.0.1:8080", f"BASE={url}")
     steps = steps.replace(".venv/bin/fhir-bridge", f"{shlex.quote(sys.executable)} -m fhir_bridge.cli")
@@ -85,6 +98,17 @@ def test_the_walk_through_of_the_readme_works_as_it_stands(running):
     assert "Allergies: Allergic to penicillin" in after
     of = [line.partition("/")[0] for line in after]
     assert {"Encounter", "Media", "Task", "Observation", "DocumentReference", "Provenance"} <= set(of)
+    told_nothing(written.read_text())
+
+
+def told_nothing(written: str) -> None:
+    """The log has every step, only in declared events, and no word that was spoken, sent or asked for."""
+    events = [json.loads(line) for line in written.splitlines()]
+
+    assert {event["event"] for event in events} <= set(log.EVENTS)
+    assert {event["event"] for event in events} >= MAIN_PATH
+    for secret in ("penicillin", "visit-1", "walkthrough", "grant_type", "focus=", "encounter=", "eyJ"):
+        assert secret not in written
 
 
 def test_the_map_of_the_code_matches_the_tree():
