@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PUBLIC: Final = frozenset({"/fhir/metadata", "/fhir/.well-known/smart-configuration", "/oauth/jwks"})
 _REGISTERED: Final = ("/fhir", "/oauth")
 _PORTS: Final = {"https": 443, "http": 80}
+_METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE"  # which of them a path has, the request itself learns
 _SENT: Final = (
     "Accept, Authorization, Content-Type, If-Match, If-Modified-Since, If-None-Exist, If-None-Match, Prefer, Range, "
     "X-Request-Id, X-Security-Context"
@@ -71,7 +72,7 @@ def _tell(response: Response) -> Response:
     response.headers["Access-Control-Allow-Origin"] = allowed
     response.headers["Access-Control-Expose-Headers"] = _SHOWN
     if request.method == "OPTIONS":
-        response.headers["Access-Control-Allow-Methods"] = response.headers.get("Allow", "")
+        response.headers["Access-Control-Allow-Methods"] = _METHODS
         response.headers["Access-Control-Allow-Headers"] = _SENT
         response.headers["Access-Control-Max-Age"] = "600"
     return response
