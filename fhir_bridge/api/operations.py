@@ -1,29 +1,56 @@
-"""Operations: $everything and $explain."""
+"""Operations: one door for all that the list of operations names, and their definitions."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response
+from typing import Final
 
-from fhir_bridge.api import parse, respond
+from flask import Blueprint, Response, g
+
+from fhir_bridge.api import given, respond
 from fhir_bridge.api.guard import bridge, grant
+from fhir_bridge.api.negotiate import answered_with
+from fhir_bridge.errors import NotFound
 from fhir_bridge.fhir.resource.writer import write
-from fhir_bridge.verbs.everything import encounter_everything
-from fhir_bridge.verbs.explain import explain as explain_encounter
-from fhir_bridge.verbs.intake import Intake
+from fhir_bridge.fhir.rest.operations import OPERATIONS, definition
+from fhir_bridge.fhir.rest.served import BY_TYPE
+from fhir_bridge.verbs.operate import Call, operate
 
 routes = Blueprint("operations", __name__, url_prefix="/fhir")
 
-
-@routes.get("/Encounter/<id_>/$everything")
-def everything(id_: str) -> Response:
-    """All that belongs to an Encounter."""
-    return respond.body(encounter_everything(bridge(), grant(), id_))
+_METHODS: Final = ["GET", "POST"]
 
 
-@routes.post("/Encounter/$explain")
-def explain() -> Response:
-    """The dry run of an Encounter."""
+@routes.get("/OperationDefinition/<id_>")
+def operation_definition(id_: str) -> Response:
+    """The definition of an operation: as open as the statement that names it (no token)."""
+    found = next((one for one in OPERATIONS if one.id == id_), None)
+    if found is None:
+        raise NotFound("There is no OperationDefinition with this id")
+    return respond.body(write(definition(found, base=bridge().base, types=BY_TYPE)))
+
+
+@routes.route("/$<name>", methods=_METHODS)
+def of_system(name: str) -> Response:
+    """An operation of the whole system."""
+    return _operated(name, None, None)
+
+
+@routes.route("/<type_>/$<name>", methods=_METHODS)
+def of_type(type_: str, name: str) -> Response:
+    """An operation of a type."""
+    return _operated(name, type_, None)
+
+
+@routes.route("/<type_>/<id_>/$<name>", methods=_METHODS)
+def of_instance(type_: str, id_: str, name: str) -> Response:
+    """An operation of one resource."""
+    return _operated(name, type_, id_)
+
+
+def _operated(name: str, type_: str | None, id_: str | None) -> Response:
     who = grant()
-    with Intake(bridge(), who.tenant) as intake:
-        json = parse.body(intake, "Encounter", limit=bridge().settings.max_json_bytes)
-    return respond.body(write(explain_encounter(bridge(), who, json)))
+    operation = given.operation(name, type_, id_)
+    answered_with()
+    path = "/".join(part for part in (type_, id_) if part)
+    call = Call(bridge(), who, operation, path, given.inputs(operation), g.request_id)
+    return respond.body(operate(call))

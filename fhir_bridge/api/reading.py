@@ -10,6 +10,7 @@ from fhir_bridge.api import parse, respond
 from fhir_bridge.api.guard import bridge, grant
 from fhir_bridge.api.negotiate import answered_with, preference, require_plain_encoding
 from fhir_bridge.verbs import paging
+from fhir_bridge.verbs.everything import page as everything_page
 from fhir_bridge.verbs.history import history as history_of
 from fhir_bridge.verbs.history import page as history_page
 from fhir_bridge.verbs.history import vread as vread_row
@@ -20,6 +21,7 @@ from fhir_bridge.verbs.search import search as search_rows
 routes = Blueprint("reading", __name__, url_prefix="/fhir")
 
 LARGEST_FORM: Final = 256 * 1024  # forms are read whole, and before the token is
+_FURTHER: Final = {"search": search_page, "history": history_page, "everything": everything_page}
 
 
 @routes.get("/<type_>/<id_>")
@@ -85,8 +87,7 @@ def page(sealed: str) -> Response:
     """A further page of a search."""
     who = grant()
     place = paging.opened(bridge(), who, sealed)
-    further = search_page if place.of == "search" else history_page
-    return respond.body(further(bridge(), who, place))
+    return respond.body(_FURTHER[place.of](bridge(), who, place))
 
 
 def _search(type_: str, pairs: list[tuple[str, str]]) -> Response:

@@ -22,6 +22,7 @@ OBSERVATION_CATEGORY: Final = "http://terminology.hl7.org/CodeSystem/observation
 OBSERVATION_VALUE: Final = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue"
 PARTICIPANT_TYPE: Final = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
 SNOMED: Final = "http://snomed.info/sct"
+URI: Final = "urn:ietf:rfc:3986"
 TASK_CODE: Final = "http://hl7.org/fhir/CodeSystem/task-code"
 DATA_ABSENT: Final = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 AI_DEVICE_TYPE: Final = "http://hl7.org/fhir/uv/aitransparency/CodeSystem/AIdeviceTypeCS"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fhir_bridge.fhir.resource.reader import Json, JsonValue
 
 _OUTCOME = "outcome"
+_ENDED = frozenset({"contained", "output", "statusReason"})  # what only a Task that has ended has
 # A job that stops without a word would leave the EHR without a remedy.
 _NO_REASON = Issue("exception", "The job failed and left no reason; ask for it again with $retry")
 
@@ -61,6 +62,14 @@ def task_from_job(job: JobView) -> Json:
     if job.subject is not None:
         task["for"] = job.subject
     return {**task, **_results(job)}
+
+
+def restated(task: Json, state: State, *, at: str) -> Json:
+    """Show in a Task that somebody's wish has brought its job to `state`; begun anew it has no results yet."""
+    phase = STATES[state]
+    kept = task if phase.terminal else {name: value for name, value in task.items() if name not in _ENDED}
+    shown: Json = {"coding": [{"system": systems.JOB_STATE, "code": state.value}], "text": phase.meaning}
+    return {**kept, "status": phase.task, "businessStatus": shown, "lastModified": at}
 
 
 def _business_status(job: JobView) -> JsonValue:

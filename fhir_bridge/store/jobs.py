@@ -130,6 +130,8 @@ def again(conn: Connection, id_: str) -> Job:
         return found  # its run reads what is current before it ends
     _step(found.state, State.STORED)
     values = {"state": State.STORED, "cancel": False, "error_code": None, "error_text": None, "suspended_ms": None}
+    if found.state is State.PUBLISHED:
+        values["acked_ms"] = 0  # all was heard: it is heard again from the first word (ruling 3)
     conn.execute(update(job).where(job.c.id == id_).values(values | {"breaks": 0}))
     queue_next(conn, found.tenant, found.encounter)
     return _one(conn, job.c.id == id_)

@@ -24,7 +24,7 @@ LINK_MS: Final = 3_600_000  # how long a link is good for
 class Place:
     """A page: of what, asked how, in which snapshot, beginning where; `before` are the pages gone through."""
 
-    of: Literal["search", "history"]
+    of: Literal["search", "history", "everything"]
     path: str  # Type, Type/id, or empty for the system
     query: tuple[tuple[str, str], ...]
     snapshot: int

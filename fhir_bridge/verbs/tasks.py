@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 from fhir_bridge import clock
 from fhir_bridge.errors import BusinessRule
 from fhir_bridge.fhir.resource.reader import read
-from fhir_bridge.mapping import systems
 from fhir_bridge.mapping.accepted import media_with_status
-from fhir_bridge.mapping.task import JobView, task_from_job
+from fhir_bridge.mapping.task import JobView, restated, task_from_job
 from fhir_bridge.store import jobs
 from fhir_bridge.store.filter import Filter
 from fhir_bridge.store.jobs import NewJob
-from fhir_bridge.store.states import STATES, TERMINAL, State
+from fhir_bridge.store.states import TERMINAL, State
 from fhir_bridge.verbs.plan import Plan
 from fhir_bridge.verbs.read import find
 from fhir_bridge.verbs.record import new_version
@@ -60,13 +59,7 @@ def plan(case: Case) -> Plan:
         raise BusinessRule(f"The Task has ended ({job.state}): it cannot be cancelled any more", at="Task.status")
     if job.owner is not None or job.state is State.CANCELLED:
         return Plan(cancel=(job.id,))
-    versions = [case.version(_cancelled(read(case.current.body)))]
+    versions = [case.version(restated(read(case.current.body), State.CANCELLED, at=clock.instant()))]
     if job.media is not None and (media := find(case.bridge, Filter(job.tenant), "Media", job.media)) is not None:
         versions.append(new_version(media_with_status(read(media.body), "stopped"), method="PUT"))
     return Plan(tuple(versions), cancel=(job.id,))
-
-
-def _cancelled(task: Json) -> Json:
-    phase = STATES[State.CANCELLED]
-    shown: Json = {"coding": [{"system": systems.JOB_STATE, "code": State.CANCELLED.value}], "text": phase.meaning}
-    return {**task, "status": phase.task, "businessStatus": shown, "lastModified": clock.instant()}

@@ -73,6 +73,22 @@ def collection(entries: Iterable[Entry], *, base: str) -> str:
     return _bundle("collection", [_located(root, entry) for entry in entries])
 
 
+def document(composition: tuple[str, str], entries: Iterable[Entry], *, base: str, id_: str, at: str) -> str:
+    """Join a document: a Composition as (fullUrl, text) first (bdl-9 to bdl-11), then what it refers to.
+
+    `id_` is a new UUID that identifies this document, `at` the instant it is put together.
+    """
+    root, (url, body) = _text(base), composition
+    head: Json = {
+        "resourceType": "Bundle",
+        "identifier": {"system": "urn:ietf:rfc:3986", "value": f"urn:uuid:{id_}"},
+        "type": "document",
+        "timestamp": at,
+    }
+    first = f'{{"fullUrl":{write_value(url)},"resource":{body}}}'
+    return f'{write(head)[:-1]},"entry":[{",".join([first, *(_located(root, entry) for entry in entries)])}]}}'
+
+
 def history(versions: Iterable[Past], *, base: str, links: Mapping[str, str], total: int | None = None) -> str:
     """Join versions, newest first as they come, each with the request that made it (http.html#history)."""
     root = _text(base)

@@ -6,12 +6,14 @@ from hashlib import sha256
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
-from fhir_bridge.fhir.rest.served import COMMON, SERVED, SYSTEM, Operation, Param, Served, targets_of
+from fhir_bridge.fhir.rest.operations import operations_of
+from fhir_bridge.fhir.rest.served import COMMON, SERVED, SYSTEM, Param, Served, targets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from fhir_bridge.fhir.resource.reader import Json, JsonValue
+    from fhir_bridge.fhir.rest.operations import Operation
 
 VERSION: Final = version("fhir-bridge")
 LAST_CHANGED: Final = "2026-11-22"  # of the statement: R4 wants its date
@@ -29,9 +31,11 @@ def capability(
         "mode": "server",
         "documentation": "Post an Encounter, then its recording as Media; read what was said and found as it arrives.",
         "security": _security(token_url, authorize_url),
-        "resource": [_resource(row, rows) for row in rows],
+        "resource": [*(_resource(row, rows, base) for row in rows), dict(_DEFINITIONS)],
         "interaction": _codes(SYSTEM),
     }
+    if whole := operations_of(None):
+        rest["operation"] = [_operation(operation, base) for operation in whole]
     patches = any("patch" in row.interactions for row in rows)
     return {
         "resourceType": "CapabilityStatement",
@@ -63,13 +67,21 @@ def _security(token_url: str, authorize_url: str | None) -> Json:
     }
 
 
-def _resource(row: Served, rows: tuple[Served, ...]) -> Json:
+# The definitions of the operations in this statement are as open as the statement itself.
+_DEFINITIONS: Final[Json] = {
+    "type": "OperationDefinition",
+    "profile": "http://hl7.org/fhir/StructureDefinition/OperationDefinition",
+    "interaction": [{"code": "read"}],
+}
+
+
+def _resource(row: Served, rows: tuple[Served, ...], base: str) -> Json:
     searched = "search-type" in row.interactions
     parts: dict[str, list[JsonValue]] = {
         "searchInclude": [f"{row.type}:{param.name}" for param in row.params if _leads(param, rows)],
         "searchRevInclude": [*_pointing_at(row, rows)] if searched else [],
         "searchParam": [_search_param(param) for param in (*row.params, *COMMON)] if searched else [],
-        "operation": [_operation(operation) for operation in row.operations],
+        "operation": [_operation(operation, base) for operation in row.operations],
     }
     return {
         "type": row.type,
@@ -103,8 +115,8 @@ def _search_param(param: Param) -> Json:
     return {"name": param.name, "type": param.type}
 
 
-def _operation(operation: Operation) -> Json:
-    return {"name": operation.name, "definition": operation.definition, "documentation": operation.doc}
+def _operation(operation: Operation, base: str) -> Json:
+    return {"name": operation.name, "definition": operation.url(base), "documentation": operation.doc}
 
 
 def _leads(param: Param, rows: tuple[Served, ...]) -> bool:

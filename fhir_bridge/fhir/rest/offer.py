@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
+
+from fhir_bridge.fhir.rest.operations import operations_of
+
+if TYPE_CHECKING:
+    from fhir_bridge.fhir.rest.operations import Operation
 
 Interaction = Literal[
     "create",
@@ -52,17 +57,6 @@ class Param:
 
 
 @dataclass(frozen=True)
-class Operation:
-    """One operation beyond the RESTful interactions."""
-
-    name: str
-    level: Literal["system", "type", "instance"]
-    method: Literal["get", "post"]
-    definition: str
-    doc: str
-
-
-@dataclass(frozen=True)
 class Served:
     """One resource type and all that can be done with it."""
 
@@ -71,7 +65,11 @@ class Served:
     params: tuple[Param, ...] = ()
     patient: tuple[str, ...] = ()  # elements that put it into a Patient compartment
     encounter: tuple[str, ...] = ()  # elements that put it into an Encounter compartment
-    operations: tuple[Operation, ...] = ()
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """The operations that are offered for it."""
+        return operations_of(self.type)
 
     def param(self, name: str) -> Param | None:
         """Find the search parameter `name`, common ones included; None for a type without search."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from fhir_bridge.fhir.resource.writer import write
 from fhir_bridge.fhir.rest.capability import VERSION
-from fhir_bridge.fhir.rest.openapi_interactions import ALWAYS, STORED, begun, past, routes_of
+from fhir_bridge.fhir.rest.openapi_interactions import ALWAYS, STORED, past, routes_of
+from fhir_bridge.fhir.rest.openapi_operations import operation_routes
 from fhir_bridge.fhir.rest.openapi_parts import (
     ERRORS,
     FHIR_JSON,
@@ -17,13 +18,13 @@ from fhir_bridge.fhir.rest.openapi_parts import (
     error_name,
     error_response,
     fhir_body,
-    parameters,
     reference,
     responses,
     schema,
 )
 from fhir_bridge.fhir.rest.openapi_routes import plain_routes, token_route
-from fhir_bridge.fhir.rest.served import SERVED, Interaction, Operation, Served
+from fhir_bridge.fhir.rest.operations import operations_of
+from fhir_bridge.fhir.rest.served import SERVED, Interaction, Served
 
 if TYPE_CHECKING:
     from fhir_bridge.fhir.resource.reader import Json, JsonValue
@@ -35,6 +36,7 @@ _LETTERS: Final[dict[Interaction, str]] = {
     "delete": "d",
     "search-type": "s",
 }
+_WHOLE: Final = tuple((None, operation) for operation in operations_of(None))
 
 
 def document(origin: str = "/", *, rows: tuple[Served, ...] = SERVED) -> Json:
@@ -100,7 +102,7 @@ def _security_schemes(rows: tuple[Served, ...]) -> Json:
 
 
 def _schemas(rows: tuple[Served, ...]) -> Json:
-    others = ("Bundle", "CapabilityStatement", "OperationOutcome", "Parameters")
+    others = ("Bundle", "CapabilityStatement", "OperationDefinition", "OperationOutcome", "Parameters")
     return {type_: schema(type_) for type_ in (*(row.type for row in rows), *others)}
 
 
@@ -116,23 +118,10 @@ def _paths(rows: tuple[Served, ...]) -> Json:
         for interaction in row.interactions:
             for path, method, described in routes_of(row, interaction):
                 paths.setdefault(path, {})[method] = described
-        for operation in row.operations:
-            path = f"/fhir/{row.type}{'/{id}' if operation.level == 'instance' else ''}/${operation.name}"
-            paths.setdefault(path, {})[operation.method] = _operation(row, operation)
+    for type_, operation in [*((row.type, one) for row in rows for one in row.operations), *_WHOLE]:
+        for path, method, described in operation_routes(type_, operation):
+            paths.setdefault(path, {})[method] = described
     return {path: {**paths[path]} for path in sorted(paths)}
-
-
-def _operation(row: Served, operation: Operation) -> Json:
-    name = operation.name
-    reads = operation.method == "get"
-    done = answer("Done", "Bundle" if reads else "Parameters", headers={})
-    route: Json = {**begun(row, name, "r" if reads else "c", operation.doc)}
-    if operation.level == "instance":
-        route["parameters"] = parameters("id")
-    if not reads:
-        route["requestBody"] = {"required": True, "content": fhir_body(row.type)}
-    errors = (*ALWAYS, 404, 410) if reads else (*ALWAYS, 413, 415, 422)
-    return {**route, "responses": responses({200: done}, errors)}
 
 
 def _transaction() -> Json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, cast
 
-from fhir_bridge.fhir.rest.openapi_parts import FHIR_JSON, content, error_name, reference
+from fhir_bridge.fhir.rest.openapi_parts import FHIR_JSON, content, error_name, parameters, reference
 
 if TYPE_CHECKING:
     from fhir_bridge.fhir.resource.reader import Json
@@ -53,10 +53,17 @@ def plain_routes() -> dict[str, Json]:
     """Describe what anyone may get without a token, by path."""
     anything: Json = {"type": "object"}
     metadata = content(FHIR_JSON, reference("CapabilityStatement"))
+    defined = content(FHIR_JSON, reference("OperationDefinition"))
+    operation = _open("operationDefinition", "System", "What an operation takes and gives", defined)
     ready = _open("ready", "Operators", "Whether the bridge can accept work", content("application/json", anything))
     not_ready: Json = {"description": "Database or disk is missing", "content": content("application/json", anything)}
     return {
         "/fhir/metadata": _stated(_open("metadata", "System", "What this server can do", metadata)),
+        "/fhir/OperationDefinition/{id}": {
+            **operation,
+            "parameters": parameters("id"),
+            "responses": {**_success(operation), "404": _failure(404), "406": _failure(406)},
+        },
         "/oauth/jwks": _open("jwks", "OAuth", "The keys that sign tokens", content("application/json", anything)),
         "/fhir/.well-known/smart-configuration": _open(
             "smartConfiguration", "OAuth", "How to get a token", content("application/json", anything)

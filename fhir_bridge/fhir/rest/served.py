@@ -19,7 +19,6 @@ from fhir_bridge.fhir.rest.offer import (
     PATIENT_COMPARTMENT,
     TEXT,
     Interaction,
-    Operation,
     Param,
     ParamType,
     Served,
@@ -43,7 +42,6 @@ __all__ = [
     "SYSTEM",
     "TEXT",
     "Interaction",
-    "Operation",
     "Param",
     "ParamType",
     "Served",
@@ -78,22 +76,6 @@ SERVED: Final = (
             Param(108, "length", "quantity", ("length",)),
         ),
         patient=("subject",),
-        operations=(
-            Operation(
-                "explain",
-                "type",
-                "post",
-                "urn:x-fhir-bridge:operation:encounter-explain",
-                "What Corti would be told about this Encounter, and by which rules. Stores and sends nothing.",
-            ),
-            Operation(
-                "everything",
-                "instance",
-                "get",
-                "http://hl7.org/fhir/OperationDefinition/Encounter-everything",
-                "The Encounter with its Media, Tasks, results and their Provenance as one searchset.",
-            ),
-        ),
     ),
     Served(
         "Patient",

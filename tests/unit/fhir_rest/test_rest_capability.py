@@ -35,7 +35,8 @@ def test_the_statement_is_valid_fhir_of_version_4_0_1(statement: dict):
 def test_each_type_declares_exactly_what_is_served(statement: dict):
     found = resources(statement)
 
-    assert list(found) == list(BY_TYPE)
+    assert list(found) == [*BY_TYPE, "OperationDefinition"]
+    assert found["OperationDefinition"]["interaction"] == [{"code": "read"}]
     for row in SERVED:
         assert [one["code"] for one in found[row.type]["interaction"]] == list(row.interactions)
         assert found[row.type]["updateCreate"] is ("update" in row.interactions)
@@ -69,7 +70,7 @@ def test_every_declared_include_is_one_that_a_search_understands(statement: dict
 def test_a_type_that_is_not_searched_declares_nothing_to_search_by(statement: dict):
     binary = resources(statement)["Binary"]
 
-    assert not {"searchParam", "searchInclude", "searchRevInclude", "operation"} & set(binary)
+    assert not {"searchParam", "searchInclude", "searchRevInclude"} & set(binary)
 
 
 def test_operations_are_declared_with_their_definition(statement: dict):
@@ -78,8 +79,10 @@ def test_operations_are_declared_with_their_definition(statement: dict):
     }
 
     assert declared == {
-        "explain": "urn:x-fhir-bridge:operation:encounter-explain",
-        "everything": "http://hl7.org/fhir/OperationDefinition/Encounter-everything",
+        "explain": f"{BASE}/OperationDefinition/Encounter-explain",
+        "everything": f"{BASE}/OperationDefinition/Encounter-everything",
+        "document": f"{BASE}/OperationDefinition/Encounter-document",
+        "validate": f"{BASE}/OperationDefinition/Resource-validate",
     }
 
 

@@ -32,6 +32,7 @@ ONE = {
     "history-instance": ("/{id}/_history", "get"),
     "history-type": ("/_history", "get"),
 }
+BOTH = ("get", "post")
 MATCHING = {"update": "put", "patch": "patch", "delete": "delete"}
 
 
@@ -55,8 +56,12 @@ def test_every_interaction_and_operation_has_its_route(api: dict):
         ("/fhir/_history", "get"),
         *((path, "get") for path in ("/fhir/metadata", "/fhir/.well-known/smart-configuration", "/metrics")),
         *((path, "get") for path in ("/health/live", "/health/ready")),
+        ("/fhir/OperationDefinition/{id}", "get"),
         ("/fhir/Encounter/$explain", "post"),
-        ("/fhir/Encounter/{id}/$everything", "get"),
+        *((f"/fhir/{type_}/{{id}}/$everything", method) for type_ in ("Encounter", "Patient") for method in BOTH),
+        *((f"/fhir/{type_}/{{id}}/$document", method) for type_ in ("Encounter", "Composition") for method in BOTH),
+        *((f"/fhir/Media/{{id}}/${name}", "post") for name in ("retry", "cancel")),
+        *((f"/fhir/{row.type}{at}/$validate", "post") for row in SERVED for at in ("", "/{id}")),
     }
     for row in SERVED:
         for interaction in row.interactions:

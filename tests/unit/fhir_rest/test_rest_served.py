@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import re
 from collections import Counter
 
 import pytest
@@ -99,9 +98,3 @@ def test_a_reference_to_anything_means_every_served_type():
 
     assert target is not None
     assert served.targets_of(target) == tuple(BY_TYPE)
-
-
-def test_local_names_are_in_the_namespace_of_the_bridge():
-    for row in SERVED:
-        for operation in row.operations:
-            assert re.match(r"http://hl7\.org/fhir/|urn:x-fhir-bridge:", operation.definition)
