@@ -87,14 +87,16 @@ class Ehr:
     ) -> requests.Response:
         self._authorize()
         headers = {"Accept": accept} | ({"Content-Type": mime} if mime else {})
-        url = f"{self._base}/{path}"
-        try:
-            answer = self._session.request(method, url, params=criteria, data=body, headers=headers)  # type: ignore[arg-type]  # bytes or an open file
-        except requests.RequestException as exc:
-            raise click.ClickException(f"{method} {path}: the bridge did not answer") from exc
+        answer = self._asked(method, f"{self._base}/{path}", params=criteria, data=body, headers=headers)
         if not answer.ok:
             raise click.ClickException(f"The bridge refused {method} {path}: {_why(answer)}")
         return answer
+
+    def _asked(self, method: str, url: str, **said: object) -> requests.Response:
+        try:
+            return self._session.request(method, url, **said)  # type: ignore[arg-type]  # requests takes many kinds
+        except requests.RequestException as exc:
+            raise click.ClickException(f"{url.partition('?')[0]} does not answer") from exc
 
     def _authorize(self) -> None:
         """Get an access token when there is none, or it is about to end (SMART "Backend Services")."""
@@ -106,16 +108,16 @@ class Ehr:
             "client_assertion_type": _ASSERTION,
             "client_assertion": self._assertion(url := self._token_endpoint()),
         }
-        answer = self._session.post(url, data=form)
+        answer = self._asked("POST", url, data=form)
         if not answer.ok:
-            raise click.ClickException(f"The bridge gave no token: {answer.json().get('error_description')}")
+            raise click.ClickException(f"The bridge gave no token: {answer.text}")
         token = answer.json()
         self._session.headers["Authorization"] = f"Bearer {token['access_token']}"
         self._renew_at = clock.monotonic() + float(token["expires_in"]) - _SPARE
 
     def _token_endpoint(self) -> str:
         if self._token_url is None:
-            answer = self._session.get(f"{self._base}/.well-known/smart-configuration")
+            answer = self._asked("GET", f"{self._base}/.well-known/smart-configuration")
             self._token_url = str(answer.json()["token_endpoint"])
         return self._token_url
 

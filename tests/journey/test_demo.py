@@ -17,7 +17,6 @@ import requests
 
 from fhir_bridge.fhir.resource.models import Bundle, model_of
 from fhir_bridge.fhir.resource.reader import read
-from fhir_bridge.sandbox import sample
 from fhir_bridge.sandbox.server import start
 
 if TYPE_CHECKING:
@@ -103,6 +102,27 @@ def test_a_file_that_is_no_audio_is_refused_by_the_bridge_in_its_own_words(tmp_p
     assert "The bridge refused POST Media: This is no audio format read here" in ran.stderr
 
 
+def test_a_recording_that_is_cut_short_gives_facts_with_a_warning(tmp_path):
+    script = tmp_path / "script.json"
+    script.write_text(json.dumps({"utterances": [], "facts": [{"at": 1, "group": "plan", "text": "Rest"}]}))
+    cut = b"RIFF\xff\xff\xff\x7fWAVEfmt \x10\0\0\0\1\0\1\0\x40\x1f\0\0\x80\x3e\0\0\2\0\x10\0data\xff\xff\xff\x7e"
+    (tmp_path / "cut.wav").write_bytes(cut + bytes(2 * 8000 * 6))
+    with start(script=script, client_id="id", client_secret="hush") as corti:
+        ran = demo(tmp_path, "--audio", "cut.wav", stream_pace="20", **_account(corti))
+
+    assert ran.returncode == 0, ran.stderr
+    assert "Warning: The recording is cut short or damaged" in ran.stdout
+
+
+def test_a_part_that_does_not_start_shows_its_last_words(tmp_path):
+    ran = demo(tmp_path, sandbox_model_dir=str(tmp_path / "nowhere"))
+
+    assert ran.returncode == 1
+    assert "nowhere" in ran.stderr
+    assert ran.stderr.endswith("fhir-bridge: sandbox did not start\n")
+    assert "Traceback" not in ran.stderr
+
+
 def test_a_file_that_is_missing_is_named_before_anything_starts(tmp_path):
     began = time.monotonic()
     ran = demo(tmp_path, "--audio", "none.wav")
@@ -152,7 +172,3 @@ def _account(corti) -> dict[str, str]:
         "corti_api_url": corti.url,
         "corti_auth_url": corti.url,
     }
-
-
-def test_the_sample_is_short_enough_to_wait_for():
-    assert sample.path().stat().st_size < 2**20
