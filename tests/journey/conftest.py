@@ -152,8 +152,12 @@ def _answer(response: Any) -> Answer:
     return Answer(response.status_code, dict(response.headers), response.get_data())
 
 
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What looks at everything received comes when everything was."""
+    """Mark what receives FHIR; what looks at everything received comes when everything was."""
+    for item in items:
+        if "received" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.heard)
     items.sort(key=lambda item: "everything_received" in getattr(item, "fixturenames", ()))
 
 
