@@ -29,19 +29,24 @@ _SELDOM: Final[ColumnElement[float]] = literal_column("0.001")
 
 @dataclass(frozen=True)
 class Plan:
-    """FROM, WHERE and ORDER BY of a search."""
+    """FROM, WHERE and ORDER BY of a search; `few` rows are fetched and sorted."""
 
     source: FromClause
     where: ColumnElement[bool]
     seq: ColumnElement[int]
+    few: bool = False
 
     @classmethod
-    def of(cls, conn: Connection, rows: Rows, where: Node) -> Plan:
-        """Choose between the few versions of one key, a key in the order of commits, and all versions so."""
+    def of(cls, conn: Connection, rows: Rows, where: Node, *, by_key: bool = False) -> Plan:
+        """Choose between the few versions of one key, a key in the order of commits, and all versions so.
+
+        A search that is sorted `by_key` walks in the order of that.
+        """
         if conn.dialect.name == "postgresql":
             return cls(rows.v, and_(rows.live, where.sql(rows)), rows.v.c.seq)
         parts = list(conjuncts(where))
-        return _of_few(conn, rows, parts) or _of_one_value(rows, parts) or cls(*_rest(rows, parts), rows.v.c.seq)
+        walked = None if by_key else _of_one_value(rows, parts)
+        return _of_few(conn, rows, parts) or walked or cls(*_rest(rows, parts), rows.v.c.seq)
 
 
 def _of_few(conn: Connection, rows: Rows, parts: Sequence[Node]) -> Plan | None:
@@ -49,9 +54,9 @@ def _of_few(conn: Connection, rows: Rows, parts: Sequence[Node]) -> Plan | None:
     count, few = min(counted, key=lambda each: each[0], default=(_FEW, None))
     if few is not None and count < _FEW:
         source, others = _rest(rows, [part for part in parts if part is not few])
-        return Plan(source, and_(rows.v.c.seq.in_(seqs(rows, few)), others), _sorted(rows))
+        return Plan(source, and_(rows.v.c.seq.in_(seqs(rows, few)), others), _sorted(rows), few=True)
     if any(isinstance(part, Ids) for part in parts):
-        return Plan(*_rest(rows, parts), _sorted(rows))
+        return Plan(*_rest(rows, parts), _sorted(rows), few=True)
     return None
 
 

@@ -1,17 +1,19 @@
 """Resources read: one, a page of a search, a page of history; each behind a Filter.
 
-A page is a range of `seq` in a snapshot: the same snapshot gives the same pages, whatever
-is written meanwhile, and the thousandth page costs what the first costs.
+A page is a stretch of an order in a snapshot: the same snapshot gives the same pages,
+whatever is written meanwhile, and the thousandth page costs what the first costs.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, exists, func, select, true
 
 from fhir_bridge.store import tables
+from fhir_bridge.store.order import By, ById, ByKey, ByTime, Column, Stretch, stretches
+from fhir_bridge.store.pages import Cursor, Page, page, selected
 from fhir_bridge.store.plan import Plan
 from fhir_bridge.store.rows import Rows
 from fhir_bridge.store.versions import NewVersion, Once, Row, hold, instant, now_ms, once, put, release, remove
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from fhir_bridge.store.filter import Filter
 
 __all__ = [
+    "By",
+    "ById",
+    "ByKey",
+    "ByTime",
     "Cursor",
     "NewVersion",
     "Once",
@@ -48,12 +54,6 @@ __all__ = [
     "vread",
 ]
 
-# Where a page ended: opaque to callers, who seal it into the link of the next page. Today
-# the last row's seq; a search sorted by a key will put that key's value before it.
-Cursor = tuple[str | int, ...]
-
-_COLUMNS: Final = tuple(field.name for field in fields(Row))
-
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -67,14 +67,6 @@ class Snapshot:
     def at(self) -> str:
         """The time of the last commit as an instant."""
         return instant(self.at_ms)
-
-
-@dataclass(frozen=True)
-class Page:
-    """Rows, newest first, and where the next page begins; None: there is none."""
-
-    rows: tuple[Row, ...]
-    following: Cursor | None
 
 
 def snapshot(conn: Connection, tenant: str) -> Snapshot:
@@ -94,7 +86,7 @@ def seq_at(conn: Connection, tenant: str, at_ms: int) -> int:
 def read(conn: Connection, filter_: Filter, type_: str, id_: str) -> Row | None:
     """Return the current version, also when it is a deletion; None when the filter lets nothing through."""
     rows = _rows(filter_, None)
-    found = _select(rows.v).where(rows.theirs, _named(rows.v, (type_,), id_), filter_.where.sql(rows))
+    found = selected(rows.v).where(rows.theirs, _named(rows.v, (type_,), id_), filter_.where.sql(rows))
     return _one(conn, found)
 
 
@@ -106,19 +98,25 @@ def vread(conn: Connection, filter_: Filter, type_: str, id_: str, *, vid: int) 
     """
     past = tables.version.alias()
     visible = _visible(past, filter_, (type_,), id_)
-    return _one(conn, _select(past).where(past.c.vid == vid, visible))
+    return _one(conn, selected(past).where(past.c.vid == vid, visible))
 
 
 def search(
-    conn: Connection, filter_: Filter, *, snapshot: int | None = None, after: Cursor | None = None, count: int
+    conn: Connection,
+    filter_: Filter,
+    *,
+    snapshot: int | None = None,
+    after: Cursor | None = None,
+    count: int,
+    order: tuple[By, ...] = (),
 ) -> Page:
-    """Return up to `count` resources that the filter lets through, newest first, from `after` on.
+    """Return up to `count` resources that the filter lets through, from `after` on; newest first unless `order` says.
 
     `snapshot` is a commit number from `snapshot()`; None searches what is there now.
     """
     rows = _rows(filter_, snapshot)
-    plan = Plan.of(conn, rows, filter_.where)
-    return _page(conn, _select(rows.v).select_from(plan.source).where(plan.where), plan.seq, (after, count))
+    plan = Plan.of(conn, rows, filter_.where, by_key=bool(order) and not isinstance(order[0], ByTime))
+    return page(conn, rows.v, stretches(rows, plan, order), (after, count))
 
 
 def total(conn: Connection, filter_: Filter, *, snapshot: int | None = None) -> int:
@@ -152,8 +150,8 @@ def history(
     number: only later versions are told.
     """
     v = tables.version.alias()
-    found = _select(v).where(v.c.seq > since, v.c.seq <= snapshot, _visible(v, filter_, types, id))
-    return _page(conn, found, v.c.seq, (after, count))
+    told = and_(v.c.seq > since, v.c.seq <= snapshot, _visible(v, filter_, types, id))
+    return page(conn, v, (Stretch(v, told, (Column(v.c.seq, descending=True),)),), (after, count))
 
 
 def history_total(
@@ -178,10 +176,6 @@ def _rows(filter_: Filter, snapshot: int | None) -> Rows:
     return Rows(filter_.tenant, snapshot, tables.version.alias())
 
 
-def _select(v: FromClause) -> Select[*tuple[object, ...]]:
-    return select(*(v.c[name] for name in _COLUMNS))
-
-
 def _one(conn: Connection, found: Select[*tuple[object, ...]]) -> Row | None:
     row = conn.execute(found).mappings().first()
     return None if row is None else Row(**row)
@@ -198,20 +192,3 @@ def _visible(v: FromClause, filter_: Filter, types: tuple[str, ...], id_: str | 
     same = and_(now.v.c.type == v.c.type, now.v.c.id == v.c.id)
     current = exists(select(1).select_from(now.v).where(now.theirs, same, filter_.where.sql(now)).correlate(v))
     return and_(v.c.tenant == filter_.tenant, _named(v, types, id_), current)
-
-
-def _page(
-    conn: Connection,
-    found: Select[*tuple[object, ...]],
-    seq: ColumnElement[int],
-    span: tuple[Cursor | None, int],
-) -> Page:
-    """Read one row more than asked for: it tells whether another page follows."""
-    after, count = span
-    if after is not None:
-        found = found.where(seq < int(after[0]))
-    told = conn.execute(found.order_by(seq.desc()).limit(count + 1)).mappings()
-    rows = [Row(**row) for row in told]
-    shown = tuple(rows[:count])
-    more = len(rows) > count and shown
-    return Page(shown, (shown[-1].seq,) if more else None)
