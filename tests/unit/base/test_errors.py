@@ -35,6 +35,7 @@ TREE = {
     "UnresolvedReference": (422, "not-found"),
     "NotMapped": (422, "not-supported"),
     "UnusableAudio": (422, "value"),
+    "PatchFailed": (422, "processing"),
     "Unauthenticated": (401, "login"),
     "Expired": (401, "expired"),
     "Forbidden": (403, "forbidden"),
