@@ -39,7 +39,7 @@ def test_there_is_a_section_for_each_group_in_the_order_of_the_table():
 
 
 def test_a_section_holds_its_facts_as_entries_and_as_words():
-    [section] = note(fact("plan", 1, valueString="rest"), fact("plan", 2, valueString="a < b & \"c\""))["section"]
+    [section] = note(fact("plan", 1, valueString="rest"), fact("plan", 2, valueString='a < b & "c"'))["section"]
 
     assert section["entry"] == [{"reference": "Observation/f1"}, {"reference": "Observation/f2"}]
     assert section["text"]["div"] == (
