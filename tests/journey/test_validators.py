@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import EXAMPLES, example, media, wav
 
-from fhir_bridge.fhir.rest.served import BY_TYPE
+from fhir_bridge.fhir.rest.operations import OPERATIONS
+from fhir_bridge.fhir.rest.served import BY_TYPE, SYSTEM
 from fhir_bridge.mapping.tables_results import FACT_GROUPS
 from fhir_bridge.sandbox.script import Line, Script, ScriptEngine, Told
 from fhir_bridge.sandbox.server import Sandbox
@@ -31,8 +32,8 @@ SCRIPT = Script(
     facts=[Told(at=1 + n / 10, group=group, text=f"About {group}", quote="Sentence") for n, group in enumerate(GROUPS)],
 )
 SEEN = [STATES[state] for state in State if state is not State.ERASED]
-TOLD = {"CapabilityStatement", "OperationOutcome", "Parameters", "Bundle"}
-UNASKED = {"Composition", "AuditEvent"}  # nothing in this journey makes one
+BATCHES = {"transaction", "batch"}
+TOLD = {"CapabilityStatement", "OperationDefinition", "OperationOutcome", "Parameters", "Bundle"}
 
 
 @pytest.fixture
@@ -74,8 +75,8 @@ def test_the_validators_find_what_is_wrong(judged, tmp_path):
     wrong = {
         "unknown-element": {"resourceType": "Patient", "colour": "red"},
         "not-bound": {"resourceType": "Patient", "gender": "x"},
-        "missing-inside": bundle({"resource": example("task", status=None)}),
-        "invariant": bundle({"request": {"method": "GET", "url": "x"}}),
+        "missing-inside": bundle("searchset", {"resource": example("task", status=None)}),
+        "invariant": bundle("searchset", {"request": {"method": "GET", "url": "x"}}),
         "no-such-type": {"resourceType": "Patience"},
     }
     for name, resource in wrong.items():
@@ -106,13 +107,16 @@ def test_every_kind_of_answer_of_a_whole_journey_is_valid(ehr, corti, start_work
     refused = ehr.create(media(visit, wav(0.7)))
     until(lambda: status_of(ehr, refused) == "failed")
     look(ehr, visit)
+    look_back(ehr, visit, first)
 
     found = kinds_in(received)
-    assert set(found) >= TOLD | set(BY_TYPE) - UNASKED
+    assert set(found) >= TOLD | set(BY_TYPE) - {"AuditEvent"}
     assert found["Task"] >= {phase.task for phase in SEEN}
     assert found["Media"] >= {phase.media for phase in SEEN}
     assert found["Observation"] >= {"preliminary", "entered-in-error"}
-    assert found["Bundle"] >= {"searchset", "transaction-response"}
+    assert found["Bundle"] == {"searchset", "history", "document"} | {
+        f"{one}-response" for one in SYSTEM if one in BATCHES
+    }
     assert judged(received) == []
 
 
@@ -124,11 +128,17 @@ def tell_and_ask_all(ehr: Any) -> None:
     ehr.get("metadata")
     ehr.get("nowhere")
     ehr.post("Encounter/$explain", example("encounter-ambulatory"))
+    ehr.post("Encounter/$validate", example("encounter-ambulatory"))
+    ehr.post("Encounter/$validate", example("encounter-ambulatory", status="x"))
     ehr.post("Organization", example("organization"), Prefer="return=OperationOutcome")
+    ehr.post("Composition", example("composition"))
     assert ehr.post("", transaction()).status == 200
+    ehr.post("", bundle("batch", {"request": {"method": "GET", "url": "Patient/nobody"}}))
     ehr.get("Organization?colour=blue")
+    for operation in OPERATIONS:
+        ehr.get(f"OperationDefinition/{operation.id}")
     for of in BY_TYPE:
-        ehr.get(of)
+        ehr.get(f"{of}?_summary=true")
 
 
 def visit_of_people(ehr: Any) -> str:
@@ -165,6 +175,19 @@ def look(ehr: Any, visit: str) -> bool:
     return True
 
 
+def look_back(ehr: Any, visit: str, recording: str) -> None:
+    """What came to be: versions, all at once, as a document, and once more."""
+    for path in ("", f"/{recording}"):
+        ehr.get(f"Media{path}/_history")
+    ehr.get("_history?_count=200")
+    ehr.get(f"Encounter/{visit}/$document")
+    ehr.call("DELETE", f"Encounter/{ehr.encounter()}")
+    ehr.get("Encounter/_history")
+    patch = [{"op": "replace", "path": "/status", "value": "finished"}]
+    ehr.call("PATCH", f"Encounter/{visit}", json.dumps(patch).encode(), Content_Type="application/json-patch+json")
+    ehr.post(f"Media/{recording}/$retry", None)
+
+
 def status_of(ehr: Any, focus: str) -> str:
     """The status of the Task of an Encounter or a Media."""
     [task] = ehr.get(f"Task?focus=Encounter/{focus},Media/{focus}").found
@@ -188,8 +211,8 @@ def until(happened: Callable[[], object], seconds: float = 40.0) -> None:
 # --- bodies -----------------------------------------------------------------------------
 
 
-def bundle(entry: dict[str, Any]) -> dict[str, Any]:
-    return {"resourceType": "Bundle", "type": "searchset", "entry": [entry]}
+def bundle(of: str, entry: dict[str, Any]) -> dict[str, Any]:
+    return {"resourceType": "Bundle", "type": of, "entry": [entry]}
 
 
 def transaction() -> dict[str, Any]:
