@@ -32,6 +32,7 @@ CORTI_PACE: Final = 1.0
 _LOOK_SECONDS: Final = 0.7
 _PATIENCE: Final = 300.0  # beyond three times the length of the recording
 _LOG_LINES: Final = 8
+_FAULTS: Final = ("web.failed", "web.server", "job.fault", "sweep.failed", "service.child_died")
 _PAGES: Final = (("FHIR", "/fhir/metadata"), ("Swagger UI", "/docs"), ("Console page", "/console"))
 
 
@@ -126,24 +127,25 @@ def _stage() -> Iterator[Stage]:
 
 @contextmanager
 def _running(stage: Stage, port: int | None) -> Iterator[Service]:
-    """Run the service; when it does not start, its last log lines say why."""
+    """Run the service; when the demo fails, what its parts said of faults is shown."""
     log_file = stage.folder / "log.jsonl"
     with log_file.open("wb") as stderr:
         service = Service(stage.wanted, _wishes(stage, port), given=stage.given, stderr=stderr)
         try:
-            _start(service, log_file)
+            service.start()
             yield service
+        except click.ClickException:
+            for line in _faults(log_file):
+                click.echo(line, err=True)
+            raise
         finally:
             service.stop()
 
 
-def _start(service: Service, log_file: Path) -> None:
-    try:
-        service.start()
-    except click.ClickException:
-        for line in log_file.read_text(errors="replace").splitlines()[-_LOG_LINES:]:
-            click.echo(line, err=True)
-        raise
+def _faults(log_file: Path) -> list[str]:
+    """Return the last lines that are no events, and the last events of faults."""
+    lines = log_file.read_text(errors="replace").splitlines()
+    return [line for line in lines if not line.startswith("{") or any(name in line for name in _FAULTS)][-_LOG_LINES:]
 
 
 def _wishes(stage: Stage, port: int | None) -> Wishes:
