@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from fhir_bridge.api import binary, cors, discovery, guard, health, operations, reading, request_log, writing
+from fhir_bridge.api import audit, binary, cors, discovery, guard, health, operations, reading, request_log, writing
 from fhir_bridge.api.desk import Tokens
 from fhir_bridge.api.oauth import token
 from fhir_bridge.api.pages import docs
@@ -26,6 +26,7 @@ def create_app(settings: Settings) -> Flask:
     app.extensions[guard.TOKENS] = Tokens(bridge)
     request_log.watch(app)
     cors.allow(app)
+    audit.watch(app)  # last: what it puts in the place of an answer is an answer like any other
     for room in (discovery, binary, operations, reading, writing, token, docs, health):
         app.register_blueprint(room.routes)
     return app

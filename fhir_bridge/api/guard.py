@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from flask import current_app, g, request
+from flask import current_app, request
 
 from fhir_bridge.errors import OAuthError, Unauthenticated
+from fhir_bridge.verbs import audit
 
 if TYPE_CHECKING:
     from fhir_bridge.api.desk import Tokens
@@ -40,9 +41,9 @@ def grant() -> Grant:
     """
     token = _bearer()
     found = tokens().verifier.grant(token)
+    audit.current().grant = found
     if not tokens().is_active(found):
         raise Unauthenticated("The client of this token is disabled", challenge="invalid_token")
-    g.grant = found
     return found
 
 

@@ -19,6 +19,7 @@ from fhir_bridge.errors import (
     TooLarge,
     UnsupportedMediaType,
 )
+from fhir_bridge.verbs import audit
 
 if TYPE_CHECKING:
     from flask import Flask, Response
@@ -63,6 +64,7 @@ def _end(response: Response) -> Response:
 
 
 def _refused(failure: BridgeError) -> Response:
+    audit.current().issue = failure.issues[0].code
     return respond.oauth_error(failure) if _is_oauth() else respond.error(failure)
 
 

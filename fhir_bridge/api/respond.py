@@ -20,6 +20,7 @@ from fhir_bridge.errors import (
     Unauthenticated,
 )
 from fhir_bridge.fhir.rest.outcome import from_error, outcome
+from fhir_bridge.verbs import audit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -54,7 +55,11 @@ def row(found: Row, *, base: str, status: int = 200, hints: tuple[Issue, ...] = 
 
 
 def versioned(found: Row) -> dict[str, str]:
-    """Return ETag and Last-Modified of a version; both agree with its meta (http.html#versions)."""
+    """Return ETag and Last-Modified of a version; both agree with its meta (http.html#versions).
+
+    The audit learns here what is answered with.
+    """
+    audit.current().about = (found.type, found.id)
     return {
         "ETag": f'W/"{found.vid}"',
         "Last-Modified": http_date(datetime.fromtimestamp(found.at_ms / 1000, UTC)),

@@ -177,6 +177,7 @@ fact = Table(
     Column("likeness", Bytewise, nullable=False),  # digest of group and normalised text
 )
 
+# One row for each interaction, shown as an AuditEvent. Inserted and never changed, but for the seal.
 audit = Table(
     "audit",
     metadata,
@@ -184,13 +185,38 @@ audit = Table(
     Column("tenant", Bytewise, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     Column("request", Bytewise, nullable=False),  # X-Request-Id
+    Column("address", Bytewise),  # of whoever is at the other end of the connection
     Column("client", Bytewise),
     Column("user", Bytewise),
-    Column("verb", Bytewise, nullable=False),  # FHIR interaction name
+    Column("verb", Bytewise, nullable=False),  # code of http://hl7.org/fhir/restful-interaction
+    Column("operation", Bytewise),  # its name, when the verb is operation
     Column("type", Bytewise),
     Column("id", Bytewise),
+    Column("patient", Bytewise),  # whose compartment it is in, as Patient/id
+    Column("query", Bytewise),  # as it was asked, without tokens
     Column("status", Integer, nullable=False),
+    Column("issue", Bytewise),  # code of the first issue of a refusal
     Column("hash", Bytewise),  # sealed by the sweep
+    Index("audit_at", "tenant", "at_ms", "n"),
+    Index(
+        "audit_patient",
+        "tenant",
+        "patient",
+        "at_ms",
+        "n",
+        postgresql_where=text("patient IS NOT NULL"),
+        sqlite_where=text("patient IS NOT NULL"),
+    ),
+    Index(
+        "audit_entity",
+        "tenant",
+        "type",
+        "id",
+        "at_ms",
+        "n",
+        postgresql_where=text("id IS NOT NULL"),
+        sqlite_where=text("id IS NOT NULL"),
+    ),
 )
 
 client = Table(

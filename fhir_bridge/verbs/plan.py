@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from fhir_bridge import log
-from fhir_bridge.store import audit, binaries, jobs, resources, versions
+from fhir_bridge.store import binaries, jobs, resources, versions
+from fhir_bridge.verbs import audit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -98,7 +99,8 @@ def commit(bridge: Bridge, tenant: str, plan: Plan, entries: Iterable[AuditRow] 
         Taken, Moved: see there.
         VersionConflict: a version in the plan expected another current one.
     """
-    recorded = tuple(entries)
+    trail = audit.current()
+    recorded = tuple(map(trail.completed, entries))
 
     def write(conn: Connection) -> tuple[Row, ...]:
         for condition in plan.conditions:
@@ -114,6 +116,7 @@ def commit(bridge: Bridge, tenant: str, plan: Plan, entries: Iterable[AuditRow] 
         return rows
 
     rows = bridge.store.write(write)
+    trail.written += len(recorded)
     for job in plan.jobs:
         log.event("job.accepted", tenant=tenant, kind=job.kind, job=job.task)
     return rows

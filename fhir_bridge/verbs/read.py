@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from fhir_bridge.errors import Gone, NotFound
 from fhir_bridge.store import resources
+from fhir_bridge.verbs import audit_events
+from fhir_bridge.verbs.audit_events import AuditEvents
 from fhir_bridge.verbs.policy import allowed
 
 if TYPE_CHECKING:
@@ -33,4 +35,6 @@ def read(bridge: Bridge, grant: Grant, type_: str, id_: str) -> Row:
 
 def find(bridge: Bridge, filter_: Filter, type_: str, id_: str) -> Row | None:
     """Return the current version within a filter; a deletion counts."""
+    if type_ == audit_events.TYPE:
+        return bridge.store.read(lambda conn: AuditEvents(bridge.base).read(conn, filter_, id_))
     return bridge.store.read(lambda conn: resources.read(conn, filter_, type_, id_))

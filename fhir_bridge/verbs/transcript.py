@@ -12,6 +12,7 @@ from fhir_bridge.mapping.tables_results import FORMATS
 from fhir_bridge.mapping.transcript import RENDERED
 from fhir_bridge.store import results
 from fhir_bridge.store.results import MediaKey, SegmentRow
+from fhir_bridge.verbs import audit
 from fhir_bridge.verbs.read import read
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def rendered(bridge: Bridge, grant: Grant, binary: str) -> tuple[Row, str, bytes
         Forbidden, NotFound, Gone: as reading the DocumentReference itself.
     """
     document, _, code = binary.rpartition(".")
+    audit.current().via = f"DocumentReference/{document}"
     row = read(bridge, grant, "DocumentReference", document)
     media = _media_of(read_json(row.body))
     if document != result_id(media, "transcript"):  # what an EHR wrote there leads to no other recording's words

@@ -78,7 +78,7 @@ _DEFINITIONS: Final[Json] = {
 def _resource(row: Served, rows: tuple[Served, ...], base: str) -> Json:
     searched = "search-type" in row.interactions
     parts: dict[str, list[JsonValue]] = {
-        "searchInclude": [f"{row.type}:{param.name}" for param in row.params if _leads(param, rows)],
+        "searchInclude": [f"{row.type}:{param.name}" for param in row.params if _leads(param, rows) and not row.apart],
         "searchRevInclude": [*_pointing_at(row, rows)] if searched else [],
         "searchParam": [_search_param(param) for param in (*row.params, *COMMON)] if searched else [],
         "operation": [_operation(operation, base) for operation in row.operations],
@@ -129,5 +129,5 @@ def _pointing_at(target: Served, rows: tuple[Served, ...]) -> list[str]:
         f"{row.type}:{param.name}"
         for row in rows
         for param in row.params
-        if param.type == "reference" and target.type in targets_of(param)
+        if param.type == "reference" and not row.apart and target.type in targets_of(param)
     ]

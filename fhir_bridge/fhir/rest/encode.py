@@ -23,6 +23,7 @@ _KEPT: Final = 190
 
 EARLIEST: Final = "0" * 20
 LATEST: Final = "9" * 20
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK: Final = timedelta(microseconds=1)
 _DATE: Final = re.compile(
     r"(?P<year>\d{4})(-(?P<month>\d\d)(-(?P<day>\d\d)"
@@ -65,6 +66,12 @@ class Moments:
 def moment(at: datetime) -> str:
     """Encode an aware datetime: UTC, microseconds, twenty digits."""
     return at.astimezone(UTC).strftime("%Y%m%d%H%M%S%f").zfill(20)
+
+
+def ms_of(key: str) -> int:
+    """Return the millisecond since 1970 in which an encoded moment lies."""
+    at = datetime.strptime(key, "%Y%m%d%H%M%S%f").replace(tzinfo=UTC)
+    return (at - _EPOCH) // timedelta(milliseconds=1)
 
 
 def moments(text: str) -> Moments | None:

@@ -65,6 +65,7 @@ class Served:
     params: tuple[Param, ...] = ()
     patient: tuple[str, ...] = ()  # elements that put it into a Patient compartment
     encounter: tuple[str, ...] = ()  # elements that put it into an Encounter compartment
+    apart: bool = False  # searched by itself: no part of chains, includes and searches over all types (ruling 22)
 
     @property
     def operations(self) -> tuple[Operation, ...]:

@@ -219,7 +219,23 @@ SERVED: Final = (
         patient=("subject", "author", "attester.party"),
         encounter=("encounter",),
     ),
-    # 1200 and up are kept for AuditEvent.
+    Served(
+        "AuditEvent",
+        ("read", "search-type"),
+        (
+            token(1200, "action", "action", system=_HL7 + "audit-event-action"),
+            date(1201, "date", "recorded"),
+            reference(1202, "agent", "agent.who", *_AUTHORS),
+            reference(1203, "patient", "entity.what", "Patient"),
+            reference(1204, "entity", "entity.what"),
+            token(1205, "outcome", "outcome", system="http://terminology.hl7.org/CodeSystem/audit-event-outcome"),
+            token(1206, "subtype", "subtype"),
+            token(1207, "type", "type"),
+            reference(1208, "source", "source.observer", *_AUTHORS),
+            string(1209, "address", "agent.network.address"),
+        ),
+        apart=True,
+    ),
 )
 
 SYSTEM: Final[tuple[SystemInteraction, ...]] = ("transaction", "history-system")
@@ -240,4 +256,4 @@ def offers(type_: str, interaction: Interaction) -> bool:
 
 def targets_of(param: Param) -> tuple[str, ...]:
     """List the types a reference parameter may point at; all served ones when FHIR says any."""
-    return param.targets or tuple(BY_TYPE)
+    return param.targets or tuple(name for name, row in BY_TYPE.items() if not row.apart)

@@ -198,14 +198,26 @@ def _audit() -> None:
         sa.Column("tenant", TEXT, nullable=False),
         sa.Column("at_ms", sa.BigInteger, nullable=False),
         sa.Column("request", TEXT, nullable=False),
+        sa.Column("address", TEXT),
         sa.Column("client", TEXT),
         sa.Column("user", TEXT),
         sa.Column("verb", TEXT, nullable=False),
+        sa.Column("operation", TEXT),
         sa.Column("type", TEXT),
         sa.Column("id", TEXT),
+        sa.Column("patient", TEXT),
+        sa.Column("query", TEXT),
         sa.Column("status", sa.Integer, nullable=False),
+        sa.Column("issue", TEXT),
         sa.Column("hash", TEXT),
     )
+    op.create_index("audit_at", "audit", ["tenant", "at_ms", "n"])
+    for name, columns, given in (
+        ("audit_patient", ["patient"], "patient IS NOT NULL"),
+        ("audit_entity", ["type", "id"], "id IS NOT NULL"),
+    ):
+        where = sa.text(given)
+        op.create_index(name, "audit", ["tenant", *columns, "at_ms", "n"], postgresql_where=where, sqlite_where=where)
 
 
 def _client() -> None:
