@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -11,18 +9,34 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    MetaData,
     SmallInteger,
     Table,
-    Text,
     text,
 )
 
-metadata: Final = MetaData()
+from fhir_bridge.store.columns import Bytewise, metadata
+from fhir_bridge.store.tables_requests import asynchronous, upload, upload_part
 
-# Everywhere in byte order: search keys are order-preserving text, and a database with a
-# language's collation would sort and range over them in another order than SQLite does.
-Bytewise: Final = Text().with_variant(Text(collation="C"), "postgresql")
+__all__ = [
+    "asynchronous",
+    "audit",
+    "blob",
+    "client",
+    "fact",
+    "interaction",
+    "job",
+    "key",
+    "metadata",
+    "once",
+    "seen_jti",
+    "segment",
+    "signing_key",
+    "tenant",
+    "upload",
+    "upload_part",
+    "user",
+    "version",
+]
 
 tenant = Table(
     "tenant",

@@ -110,12 +110,14 @@ def test_a_database_that_is_not_known_here_is_a_bad_setting(tmp_path, url):
 def test_a_database_of_another_version_is_refused(settings, store):
     schema.require_current(settings)
     assert not schema.is_empty(settings)
+    [current] = store.read(lambda conn: conn.execute(text("SELECT version_num FROM alembic_version")).scalars().all())
     store.write(lambda conn: conn.execute(text("UPDATE alembic_version SET version_num = '9999'")))
     try:
         with pytest.raises(BadSetting, match="migrate"):
             schema.require_current(settings)
     finally:
-        store.write(lambda conn: conn.execute(text("UPDATE alembic_version SET version_num = '0001'")))
+        back = text("UPDATE alembic_version SET version_num = :current").bindparams(current=current)
+        store.write(lambda conn: conn.execute(back))
 
 
 def test_a_database_that_was_never_migrated_is_empty(tmp_path):
