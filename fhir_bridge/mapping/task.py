@@ -72,6 +72,14 @@ def restated(task: Json, state: State, *, at: str) -> Json:
     return {**kept, "status": phase.task, "businessStatus": shown, "lastModified": at}
 
 
+def job_state(task: Json) -> str | None:
+    """Return which state of its job a Task shows; None: it shows none of ours."""
+    match task.get("businessStatus"):
+        case {"coding": [{"system": systems.JOB_STATE, "code": str(code)}, *_]}:
+            return code
+    return None
+
+
 def _business_status(job: JobView) -> JsonValue:
     text = STATES[job.state].meaning
     if job.heard is not None and job.seconds is not None and not STATES[job.state].terminal:

@@ -147,8 +147,19 @@ def _statuses(conn: Connection) -> Iterator[Finding]:
         ):
             phase = STATES[State(row.state)]
             right = {phase.task} if type_ == "Task" else {phase.media, "entered-in-error"}
-            if json.loads(row.body).get("status") not in right:
+            body = json.loads(row.body)
+            if body.get("status") not in right:
                 yield Finding(f"{type_}.status shows the state of its job", row.tenant, f"{type_}/{row.id}")
+            elif type_ == "Task" and not _tells(body, State(row.state)):
+                yield Finding("Task.businessStatus shows the state of its job", row.tenant, f"Task/{row.id}")
+
+
+def _tells(task: dict[str, object], state: State) -> bool:
+    """Whether a Task names its job's state; a job that becomes the next in line has not got another version."""
+    match task.get("businessStatus"):
+        case {"coding": [{"code": str(code)}, *_]}:
+            return code == state or {code, state} <= {State.STORED, State.QUEUED}
+    return False
 
 
 def _in_progress(conn: Connection) -> Iterator[Finding]:

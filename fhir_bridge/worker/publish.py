@@ -21,7 +21,8 @@ from fhir_bridge.mapping.transcript import document_from_transcript
 from fhir_bridge.store import Filter, resources, results
 from fhir_bridge.store.results import FactRow, MediaKey
 from fhir_bridge.verbs.record import BRIDGE, new_version
-from fhir_bridge.worker import resume
+from fhir_bridge.worker import resume, status
+from fhir_bridge.worker.status import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -88,23 +89,34 @@ class Results:
             results.add_segments(conn, self._key, new)
 
         rows = _in_order((*old, *new))
-        self._write(lambda: self._growing(rows), keep, self._heard_up_to(new))
+        shown = self._write(lambda: self._growing(rows), keep, self._heard_up_to(new))
+        if shown:
+            self._shown_at = clock.monotonic()
         self.rows, self._session, self._n = rows, session.number, new[-1].n + 1
 
     def _heard_up_to(self, new: Iterable[SegmentRow]) -> dict[str, int | str | None]:
         """The job's row after progress: what went wrong before counts no more."""
         return {"acked_ms": resume.acked(new, self._run.job.acked_ms), "breaks": 0, "suspended_ms": None}
 
+    @property
+    def progress(self) -> Progress:
+        """How much of the recording was heard, for its Task."""
+        return self._progress(self.rows)
+
+    def _progress(self, rows: Iterable[SegmentRow]) -> Progress:
+        heard = resume.acked(rows, self._run.job.acked_ms) / 1000
+        return Progress(heard=min(heard, self.seconds), seconds=self.seconds)  # short ones are padded with silence
+
     def final(self) -> list[NewVersion]:
         """The complete transcript, to be written with the end of the job."""
         return self._document(self.rows, complete=True)
 
     def _growing(self, rows: Sequence[SegmentRow]) -> list[NewVersion]:
-        """Show the transcript again when the last time is long enough ago."""
+        """Show the transcript, and in the Task how far it is, when the last time is long enough ago."""
         if clock.monotonic() - self._shown_at < EVERY_SECONDS:
             return []
-        self._shown_at = clock.monotonic()
-        return self._document(rows, complete=False)
+        task = status.task_for(self._run, self._run.job.state, self._progress(rows))
+        return [*self._document(rows, complete=False), *task]
 
     def _document(self, rows: Sequence[SegmentRow], *, complete: bool) -> list[NewVersion]:
         urls: dict[str, str] = {row.code: f"Binary/{self.origin.transcript}.{row.code}" for row in FORMATS}
@@ -204,15 +216,17 @@ class Results:
         versions: Callable[[], Sequence[NewVersion]],
         keep: Callable[[Connection], None],
         changes: Mapping[str, int | str | None],
-    ) -> None:
-        """Commit under the fence; again when an EHR edited one of the results in between."""
+    ) -> bool:
+        """Commit under the fence, again when an EHR edited one of the results in between; tell if any was shown."""
         for left in reversed(range(ATTEMPTS)):
+            shown = versions()
             try:
-                return self._run.write(versions(), keep, changes=changes)
+                self._run.write(shown, keep, changes=changes)
+                break
             except VersionConflict:
                 if not left:
                     raise
-        return None
+        return bool(shown)
 
 
 def _segments(rows: Iterable[SegmentRow]) -> tuple[Segment, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fhir_bridge import clock
 from fhir_bridge.fhir.resource.reader import read
 from fhir_bridge.mapping.accepted import media_with_status
-from fhir_bridge.mapping.task import JobView, task_from_job
+from fhir_bridge.mapping.task import JobView, job_state, task_from_job
 from fhir_bridge.store.states import STATES, State
 from fhir_bridge.verbs.record import new_version
 from fhir_bridge.worker.interaction import known
@@ -34,18 +34,19 @@ class Progress:
 
 def versions_for(run: Run, state: State, progress: Progress | None = None) -> tuple[NewVersion, ...]:
     """Return what has to be written when the job goes to `state`: nothing when all shows it already."""
-    return (*_task(run, state, progress), *_media(run, state))
+    return (*task_for(run, state, progress), *_media(run, state))
 
 
-def go(run: Run, state: State) -> None:
+def go(run: Run, state: State, progress: Progress | None = None) -> None:
     """Bring the job to `state`, and Task and Media with it."""
     if run.job.state != state:
-        run.write(versions_for(run, state), state=state)
+        run.write(versions_for(run, state, progress), state=state)
 
 
-def _task(run: Run, state: State, progress: Progress | None) -> Iterator[NewVersion]:
+def task_for(run: Run, state: State, progress: Progress | None = None) -> Iterator[NewVersion]:
+    """Return the Task that shows `state`: Task.businessStatus is the job's state itself, so each has a version."""
     task = run.resource("Task", run.job.task)
-    if task is not None and (progress is not None or task.get("status") != STATES[state].task):
+    if task is not None and (progress is not None or job_state(task) != state):
         yield new_version(_shown(run, state, task, progress or Progress()), method="PUT", base=run.rooms.base)
 
 

@@ -84,7 +84,7 @@ def stream(run: Run, scene: Scene) -> None:
     """
     forms = list(FORMS[preferred(scene.recording.sound)])
     while forms:
-        status.go(run, State.STREAMING)
+        status.go(run, State.STREAMING, scene.results.progress)
         connection = _Connection(run, scene, forms[0])
         try:
             return connection.run()
@@ -161,7 +161,7 @@ class _Connection:
                 self.accepted = True
             case Flushed():
                 self._flushed = True
-                status.go(self._run, State.FINALISING)
+                status.go(self._run, State.FINALISING, self._scene.results.progress)
             case Unknown(kind):
                 log.event("corti.unknown_message", job=self._run.job.id, kind=kind)
 

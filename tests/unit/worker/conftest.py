@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import select, text, update
 
 from fhir_bridge import clock
 from fhir_bridge.fhir.resource.reader import read
 from fhir_bridge.keyring import KeyRing
 from fhir_bridge.mapping.accepted import accepted_media
-from fhir_bridge.mapping.task import JobView, task_from_job
+from fhir_bridge.mapping.task import JobView, restated, task_from_job
 from fhir_bridge.sandbox.numbers import NumbersEngine, make_wav
 from fhir_bridge.sandbox.server import Sandbox
 from fhir_bridge.store import Filter, binaries, jobs, oauth, resources, tables
@@ -119,7 +119,7 @@ class Ward:
     def again(self, media: str, transport: str | None = None) -> None:
         """`$retry`, or a job lost after its end: from the first word."""
         job = self.job_of(media)
-        task = new_version(self.resource("Task", job.task) | {"status": "accepted"}, method="PUT")
+        task = new_version(restated(self.resource("Task", job.task), State.STORED, at=clock.instant()), method="PUT")
         shown = new_version(self.resource("Media", media) | {"status": "in-progress"}, method="PUT")
 
         def write(conn):
@@ -176,6 +176,12 @@ class Ward:
     def resource(self, type_: str, id_: str):
         row = self.rooms.store.read(lambda conn: resources.read(conn, Filter(TENANT), type_, id_))
         return read(row.body)
+
+    def versions(self, type_: str, id_: str):
+        """Every version of a resource, the first one first."""
+        v = tables.version.c
+        rows = select(v.body).where(v.type == type_, v.id == id_).order_by(v.vid)
+        return [read(body) for body in self.rooms.store.read(lambda conn: conn.execute(rows).scalars().all())]
 
     def all(self, type_: str):
         filter_ = Filter(TENANT).narrowed(OfType((type_,)))
