@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from fhir_bridge.api import audit, binary, cors, discovery, guard, health, operations, reading, request_log, writing
+from fhir_bridge.api import (
+    audit,
+    binary,
+    cors,
+    discovery,
+    guard,
+    health,
+    operations,
+    reading,
+    request_log,
+    searching,
+    writing,
+)
 from fhir_bridge.api.desk import Tokens
 from fhir_bridge.api.oauth import token
 from fhir_bridge.api.pages import docs
@@ -27,6 +39,6 @@ def create_app(settings: Settings) -> Flask:
     request_log.watch(app)
     cors.allow(app)
     audit.watch(app)  # last: what it puts in the place of an answer is an answer like any other
-    for room in (discovery, binary, operations, reading, writing, token, docs, health):
+    for room in (discovery, binary, operations, reading, searching, writing, token, docs, health):
         app.register_blueprint(room.routes)
     return app

@@ -6,7 +6,7 @@ from typing import Final
 
 from flask import Blueprint, Response, g
 
-from fhir_bridge.api import given, respond
+from fhir_bridge.api import given, respond, unchanged
 from fhir_bridge.api.guard import bridge, grant
 from fhir_bridge.api.negotiate import answered_with
 from fhir_bridge.errors import NotFound
@@ -53,4 +53,4 @@ def _operated(name: str, type_: str | None, id_: str | None) -> Response:
     answered_with()
     path = "/".join(part for part in (type_, id_) if part)
     call = Call(bridge(), who, operation, path, given.inputs(operation), g.request_id)
-    return respond.body(operate(call))
+    return unchanged.bundle(operate(call)) if operation.name == "everything" else respond.body(operate(call))

@@ -1,4 +1,4 @@
-"""FHIR's search criteria as the store's filter nodes."""
+"""FHIR's search criteria and sort keys in the store's words."""
 
 from __future__ import annotations
 
@@ -6,15 +6,32 @@ from typing import TYPE_CHECKING, assert_never
 
 from fhir_bridge.fhir.rest import criteria as asked
 from fhir_bridge.store import filter as found
+from fhir_bridge.store import resources
 
 if TYPE_CHECKING:
-    from fhir_bridge.fhir.rest.criteria import Criterion, SearchRequest
+    from fhir_bridge.fhir.rest.criteria import Criterion, SearchRequest, Sort
     from fhir_bridge.store.filter import Node
+    from fhir_bridge.store.resources import By
 
 
 def nodes_of(request: SearchRequest) -> tuple[Node, ...]:
     """Return what all must hold of a row for the request's criteria to hold."""
     return tuple(node_of(criterion) for criterion in request.criteria)
+
+
+def order_of(request: SearchRequest) -> tuple[By, ...]:
+    """Return the order the request asks for; none is the newest first."""
+    return tuple(_by(sort) for sort in request.sort)
+
+
+def _by(sort: Sort) -> By:
+    match sort.by:
+        case "_id":
+            return resources.ById(sort.descending)
+        case "_lastUpdated":
+            return resources.ByTime(sort.descending)
+        case param:
+            return resources.ByKey(param, sort.descending, sort.begins, sort.bare)
 
 
 def node_of(criterion: Criterion) -> Node:  # noqa: C901, PLR0911 - one row a node

@@ -73,11 +73,11 @@ def page(bridge: Bridge, grant: Grant, place: Place) -> str:
         return found, _referred_to(conn, grant, type_, (*heads, *found.rows)), total
 
     found, extra, total = bridge.store.read(collect)
-    matches = found.rows if place.before else (*heads, *found.rows)
+    matches = (*heads, *found.rows) if found.previous is None else found.rows
     entries = [Entry(row.type, row.id, row.body) for row in matches]
     entries += [Entry(row.type, row.id, row.body, "include") for row in extra]
     own = f"{bridge.base}/{place.path}/$everything" + (f"?{urlencode(place.query)}" if place.query else "")
-    beside = {"self": own, **links(bridge, grant, place.beside(found.following, total))}
+    beside = {"self": own, **links(bridge, grant, place.beside(found, total))}
     return searchset(entries, base=bridge.base, links=beside, total=total)
 
 

@@ -76,7 +76,7 @@ def page(bridge: Bridge, grant: Grant, place: Place) -> str:
     query = urlencode(place.query)
     beside = {
         "self": own + (f"?{query}" if query else ""),
-        **links(bridge, grant, place.beside(found.following, total)),
+        **links(bridge, grant, place.beside(found, total)),
     }
     return bundle([_past(row) for row in found.rows], base=bridge.base, links=beside, total=total)
 

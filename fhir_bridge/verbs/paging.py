@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlencode
 
 from fhir_bridge.errors import BadSetting, Gone, NotFound
 from fhir_bridge.store import resources
+from fhir_bridge.verbs import audit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fhir_bridge.smart.grant import Grant
-    from fhir_bridge.store.resources import Cursor
+    from fhir_bridge.store.resources import Cursor, Page
     from fhir_bridge.verbs.bridge import Bridge
 
 LINK_MS: Final = 3_600_000  # how long a link is good for
@@ -22,25 +23,20 @@ LINK_MS: Final = 3_600_000  # how long a link is good for
 
 @dataclass(frozen=True)
 class Place:
-    """A page: of what, asked how, in which snapshot, beginning where; `before` are the pages gone through."""
+    """A page: of what, asked how, in which snapshot, beginning where."""
 
     of: Literal["search", "history", "everything"]
-    path: str  # Type, Type/id, or empty for the system
+    path: str  # Type, Type/id, Compartment/id/Type, or empty for the system
     query: tuple[tuple[str, str], ...]
     snapshot: int
     made_ms: int
     after: Cursor | None = None
     total: int | None = None
-    before: tuple[Cursor | None, ...] = ()
 
-    def beside(self, following: Cursor | None, total: int | None) -> dict[str, Place]:
-        """Return the places of the next page, which begins at `following`, and of the one before, if there are any."""
-        found = {}
-        if following is not None:
-            found["next"] = replace(self, after=following, total=total, before=(*self.before, self.after))
-        if self.before:
-            found["previous"] = replace(self, after=self.before[-1], before=self.before[:-1])
-        return found
+    def beside(self, page: Page, total: int | None) -> dict[str, Place]:
+        """Return the places of the pages after and before this one, as far as there are any."""
+        cursors = {"next": page.following, "previous": page.previous}
+        return {name: replace(self, after=at, total=total) for name, at in cursors.items() if at is not None}
 
 
 def links(bridge: Bridge, grant: Grant, beside: Mapping[str, Place]) -> dict[str, str]:
@@ -55,6 +51,7 @@ def opened(bridge: Bridge, grant: Grant, sealed: str) -> Place:
         NotFound: no link of ours. Gone: too old, its snapshot cannot be searched any more.
     """
     place = _unsealed(bridge, grant, sealed)
+    audit.current().query = f"{place.path}?{urlencode(place.query)}"
     now = bridge.store.read(lambda conn: resources.snapshot(conn, grant.tenant))
     if resources.now_ms() - place.made_ms > LINK_MS or place.snapshot < now.keys_from:
         raise Gone("This page link has expired: search again")
@@ -70,7 +67,7 @@ def _url(bridge: Bridge, grant: Grant, place: Place) -> str:
     """Seal a place; a page of a type's search stays at its URL, as Medplum's client keeps a link's query alone."""
     sealed = bridge.keyring.wrap(json.dumps(vars(place)).encode(), about=_about(grant))
     name = quote(sealed, safe="").replace("%", "~")
-    at_type = place.of == "search" and place.path
+    at_type = place.of == "search" and place.path and "/" not in place.path
     return f"{bridge.base}/{place.path}?_page={name}" if at_type else f"{bridge.base}/_page/{name}"
 
 
@@ -80,8 +77,7 @@ def _unsealed(bridge: Bridge, grant: Grant, sealed: str) -> Place:
     except (BadSetting, ValueError) as exc:
         raise NotFound("There is no such page: search again") from exc
     query = tuple((str(name), str(value)) for name, value in fields["query"])
-    before = tuple(_cursor(each) for each in fields["before"])
-    return Place(**(fields | {"query": query, "after": _cursor(fields["after"]), "before": before}))
+    return Place(**(fields | {"query": query, "after": _cursor(fields["after"])}))
 
 
 def _cursor(value: list[str | int] | None) -> Cursor | None:

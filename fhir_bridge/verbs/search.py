@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fhir_bridge.errors import Issue, NotSupported
+from fhir_bridge.errors import Issue
 from fhir_bridge.fhir.resource.reader import read
 from fhir_bridge.fhir.resource.subset import elements, summary
 from fhir_bridge.fhir.resource.writer import write
 from fhir_bridge.fhir.rest.bundle import Entry, searchset
-from fhir_bridge.fhir.rest.criteria import Sort, Updated
+from fhir_bridge.fhir.rest.criteria import Updated
 from fhir_bridge.fhir.rest.outcome import outcome
 from fhir_bridge.fhir.rest.search import parse, query_of
 from fhir_bridge.store import resources
+from fhir_bridge.verbs import audit, audit_events
+from fhir_bridge.verbs.compartment import reach_of
+from fhir_bridge.verbs.criteria import order_of
 from fhir_bridge.verbs.include import included
 from fhir_bridge.verbs.paging import Place, links
 from fhir_bridge.verbs.policy import allowed, conditions
@@ -30,38 +33,61 @@ if TYPE_CHECKING:
     from fhir_bridge.verbs.bridge import Bridge
 
 
-def search(
-    bridge: Bridge, grant: Grant, type_: str | None, pairs: Iterable[tuple[str, str]], *, strict: bool = False
-) -> str:
-    """Answer with the first page of a search as a searchset Bundle.
+def search(bridge: Bridge, grant: Grant, path: str, pairs: Iterable[tuple[str, str]], *, strict: bool = False) -> str:
+    """Answer with the first page of a search as a searchset Bundle; `path` is what `reach_of` reads.
 
     Raises:
         Forbidden: the Grant may search none of the types.
         BadParameter: a value that cannot be read; NotSupported: a modifier, or under `strict` a name.
     """
-    request = _sorted_as_stored(parse(type_, pairs, strict=strict, base=bridge.base), strict=strict)
+    request = _limited(bridge, _parsed(bridge, path, pairs, strict=strict))
     allowed(grant, request.types, "s")
+    snapshot = _snapshot(bridge, grant, request)
+    return _answer(bridge, grant, request, Place("search", path, request.used, snapshot, resources.now_ms()))
+
+
+def _snapshot(bridge: Bridge, grant: Grant, request: SearchRequest) -> int:
+    """Return what all pages are read in; commit order alone would lose rows to one who polls by time."""
+    if request.types == (audit_events.TYPE,):
+        return audit_events.horizon(bridge, timed=bool(request.criteria))
     if any(isinstance(each, Updated) for each in request.criteria):
-        bridge.store.barrier(grant.tenant)  # commit order alone would lose rows to a poller
-    now = bridge.store.read(lambda conn: resources.snapshot(conn, grant.tenant))
-    return _answer(bridge, grant, request, Place("search", type_ or "", request.used, now.seq, resources.now_ms()))
+        bridge.store.barrier(grant.tenant)
+    return bridge.store.read(lambda conn: resources.snapshot(conn, grant.tenant)).seq
 
 
 def page(bridge: Bridge, grant: Grant, place: Place) -> str:
     """Answer with a further page; the rights are judged anew."""
-    return _answer(bridge, grant, parse(place.path or None, place.query, base=bridge.base), place)
+    return _answer(bridge, grant, _parsed(bridge, place.path, place.query), place)
+
+
+def _parsed(bridge: Bridge, path: str, pairs: Iterable[tuple[str, str]], *, strict: bool = False) -> SearchRequest:
+    reach = reach_of(path)
+    return parse(reach.type, pairs, strict=strict, base=bridge.base, among=reach.among)
+
+
+def _limited(bridge: Bridge, request: SearchRequest) -> SearchRequest:
+    """Use no larger _count than is served, and show in self what is used."""
+    most = bridge.settings.max_page_size
+    if request.count is None or request.count <= most:
+        return request
+    used = tuple((name, str(most) if name == "_count" else value) for name, value in request.used)
+    return replace(request, count=most, used=used)
 
 
 def _answer(bridge: Bridge, grant: Grant, request: SearchRequest, place: Place) -> str:
-    filter_ = allowed(grant, request.types, "s").narrowed(*conditions(grant, request))
+    within = reach_of(place.path).within
+    filter_ = allowed(grant, request.types, "s").narrowed(*within, *conditions(grant, request))
+    audit.note_patient(request)
     found, extra, total = bridge.store.read(lambda conn: _read(conn, bridge, grant, (request, place, filter_)))
-    shown = _subset_of(request)
+    shown, beside = _subset_of(request), _subset_of(replace(request, elements=()))
     entries = [Entry(row.type, row.id, shown(row.body)) for row in found.rows]
-    entries += [Entry(row.type, row.id, row.body, "include") for row in extra]
-    beside = {"self": _self(bridge, request), **links(bridge, grant, place.beside(found.following, total))}
+    entries += [Entry(row.type, row.id, beside(row.body), "include") for row in extra]
+    query = query_of(request)
+    own = f"{bridge.base}/{place.path}".rstrip("/") + (f"?{query}" if query else "")
+    links_ = {"self": own, **links(bridge, grant, place.beside(found, total))}
     warnings = [_ignored(name) for name in request.unknown]
     return searchset(
-        entries, base=bridge.base, links=beside, total=total, outcome=outcome(warnings) if warnings else None
+        entries, base=bridge.base, links=links_, total=total, outcome=outcome(warnings) if warnings else None
     )
 
 
@@ -70,13 +96,14 @@ def _read(
 ) -> tuple[Page, tuple[Row, ...], int | None]:
     """Read page, includes and total under one snapshot."""
     request, place, filter_ = asked
+    kept = audit_events.AuditEvents(bridge.base) if request.types == (audit_events.TYPE,) else resources
     total = place.total
     if total is None and request.total != "none":
-        total = resources.total(conn, filter_, snapshot=place.snapshot)
+        total = kept.total(conn, filter_, snapshot=place.snapshot)
     if request.summary == "count":
         return resources.Page((), None), (), total
-    count = min(request.count or bridge.settings.page_size, bridge.settings.max_page_size)
-    found = resources.search(conn, filter_, snapshot=place.snapshot, after=place.after, count=count)
+    count, order = request.count or bridge.settings.page_size, order_of(request)
+    found = kept.search(conn, filter_, snapshot=place.snapshot, after=place.after, count=count, order=order)
     return found, included(conn, grant, request, found.rows), total
 
 
@@ -88,22 +115,6 @@ def _subset_of(request: SearchRequest) -> Callable[[str], str]:
     if request.elements:
         return lambda body: write(elements(read(body), request.elements))
     return lambda body: body
-
-
-def _sorted_as_stored(request: SearchRequest, *, strict: bool) -> SearchRequest:
-    """Drop a _sort that is not the one order served, newest first, and say so."""
-    if not request.sort or request.sort == (Sort("_lastUpdated", descending=True),):
-        return request
-    if strict:
-        raise NotSupported("Only _sort=-_lastUpdated is served")
-    used = tuple(pair for pair in request.used if pair[0] != "_sort")
-    return replace(request, sort=(), used=used, unknown=(*request.unknown, "_sort"))
-
-
-def _self(bridge: Bridge, request: SearchRequest) -> str:
-    path = request.types[0] if len(request.types) == 1 else ""
-    query = query_of(request)
-    return f"{bridge.base}/{path}".rstrip("/") + (f"?{query}" if query else "")
 
 
 def _ignored(name: str) -> Issue:

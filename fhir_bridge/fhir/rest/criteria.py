@@ -116,10 +116,15 @@ class Include:
 
 @dataclass(frozen=True)
 class Sort:
-    """One sort key: the number of a parameter, or a column of the store."""
+    """One sort key: the number of a parameter, or a column of the store.
+
+    Of the parameter's keys those count that begin with `begins`, and if `bare` only codes without their system.
+    """
 
     by: int | Literal["_id", "_lastUpdated"]
     descending: bool
+    begins: str = ""
+    bare: bool = False
 
 
 @dataclass(frozen=True)

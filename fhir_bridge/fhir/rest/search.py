@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, cast
 from urllib.parse import urlencode
 
 from fhir_bridge.errors import BadParameter, Issue, NoSuchRoute, NotSupported
+from fhir_bridge.fhir.rest import encode
 from fhir_bridge.fhir.rest.criteria import Chained, Criterion, Include, Reversed, SearchRequest, Sort
 from fhir_bridge.fhir.rest.served import BY_TYPE, Param, Served, targets_of
 from fhir_bridge.fhir.rest.values import criterion, joined
@@ -29,9 +30,14 @@ _RENDERING: Final = ("_format", "_pretty")  # read by whoever writes the answer
 
 
 def parse(
-    type_: str | None, pairs: Iterable[tuple[str, str]], *, strict: bool = False, base: str | None = None
+    type_: str | None,
+    pairs: Iterable[tuple[str, str]],
+    *,
+    strict: bool = False,
+    base: str | None = None,
+    among: tuple[str, ...] = (),
 ) -> SearchRequest:
-    """Read the decoded parameters of a search for `type_`; None searches the whole system.
+    """Read the decoded parameters of a search for `type_`; None searches the whole system, or the types `among`.
 
     Empty values are ignored. `base` is the own FHIR base URL, by which absolute references
     to this server are known.
@@ -45,7 +51,7 @@ def parse(
     if len(given) > MOST_PARAMETERS:
         text = f"A search has at most {MOST_PARAMETERS} parameters"
         raise BadParameter(text, issues=(Issue("too-costly", text),))
-    reading = _Reading(_searched(type_, given), system=type_ is None, base=base)
+    reading = _Reading(_searched(type_, given, among), system=type_ is None, base=base)
     for name, value in given:
         if _UNSTORABLE.search(name + value):
             raise BadParameter("A search parameter holds a character that text cannot have")
@@ -60,15 +66,17 @@ def query_of(request: SearchRequest) -> str:
     return urlencode(request.used, safe="/:|,")
 
 
-def _searched(type_: str | None, given: list[tuple[str, str]]) -> tuple[Served, ...]:
+def _searched(type_: str | None, given: list[tuple[str, str]], among: tuple[str, ...]) -> tuple[Served, ...]:
     if type_ is not None:
         wanted = [type_]
     else:
         wanted = [part for name, value in given if name == "_type" for part in value.split(",")]
-    rows = [BY_TYPE[name] for name in wanted if name in BY_TYPE] if wanted else list(BY_TYPE.values())
-    rows = [row for row in rows if "search-type" in row.interactions]
-    if wanted and len(rows) != len(wanted):
+    rows = [BY_TYPE[name] for name in dict.fromkeys(wanted or among or BY_TYPE) if name in BY_TYPE]
+    rows = [row for row in rows if "search-type" in row.interactions and (wanted or not row.apart)]
+    if wanted and ({row.type for row in rows} < set(wanted) or (among and not set(wanted) <= set(among))):
         raise NoSuchRoute("A type is named that is not searched here")
+    if len(rows) > 1 and (apart := next((row.type for row in rows if row.apart), None)):
+        raise NotSupported(f"{apart} is searched by itself: name no other type")
     return tuple(rows)
 
 
@@ -109,7 +117,11 @@ class _Reading:
             self.used.append((name, understood))
 
     def criterion(self, name: str, value: str) -> Criterion | None:
-        """Read a filter; None when there is no such parameter."""
+        """Read a filter; None when there is no such parameter.
+
+        Raises:
+            NotSupported: only some of the types searched have it: the others would be found unfiltered.
+        """
         if name.startswith("_has:"):
             return self._reversed(name, value)
         chain = _CHAIN.fullmatch(name)
@@ -118,7 +130,9 @@ class _Reading:
         else:
             found = [_filter(row, name, value, self.base) for row in self.rows]
         known = [one for one in found if one]
-        return joined(known) if len(known) == len(found) else None
+        if known and len(known) < len(found):
+            raise NotSupported(f"Not every type that is searched has {_shown(name)}: name those that have it in _type")
+        return joined(known) if known else None
 
     def _chained(self, row: Served, chain: re.Match[str], value: str) -> Criterion | None:
         param = _reference(row, chain["param"])
@@ -141,7 +155,13 @@ class _Reading:
         return Reversed(type_, param.number, found) if found else None
 
     def request(self) -> SearchRequest:
-        """Freeze what was understood."""
+        """Freeze what was understood.
+
+        Raises:
+            BadParameter: _summary=text with includes (search.html#summary).
+        """
+        if self.options.get("_summary") == "text" and (self.includes or self.revincludes):
+            raise BadParameter("_summary=text goes without _include and _revinclude")
         count = int(self.options["_count"]) if "_count" in self.options else None
         summary = "count" if count == 0 else self.options.get("_summary")
         return SearchRequest(
@@ -173,7 +193,7 @@ def _one_step(row: Served, inner: str, value: str, base: str | None) -> Criterio
 
 def _reference(row: Served, name: str) -> Param | None:
     param = row.param(name)
-    return param if param and param.type == "reference" else None
+    return param if param and param.type == "reference" and not row.apart else None
 
 
 def _meets(param: Param, rows: tuple[Served, ...]) -> bool:
@@ -199,6 +219,8 @@ def _included(direction: Literal["includes", "revincludes"]) -> Callable[[_Readi
     def take(reading: _Reading, modifier: str, value: str) -> str:
         if modifier not in ("", "iterate"):
             raise NotSupported("_include and _revinclude have no modifier but :iterate")
+        if "*" in value.split(":"):
+            raise NotSupported("_include and _revinclude name one parameter each, such as Media:encounter")
         found = _include(value, iterate=bool(modifier))
         if found is None or not (modifier or _begins(reading.rows, found, direction)):
             return ""
@@ -228,18 +250,24 @@ def _sort(reading: _Reading, modifier: str, value: str) -> str:
         raise NotSupported("_sort has no modifier; put - before a name to turn its order round")
     known = []
     for part in value.split(","):
-        by = _sort_key(reading.rows, part.removeprefix("-"))
-        if by is not None:
-            reading.sort.append(Sort(by, part.startswith("-")))
+        found = _sort_key(reading.rows, part.removeprefix("-"), descending=part.startswith("-"))
+        if found is not None:
+            reading.sort.append(found)
             known.append(part)
     return ",".join(known)
 
 
-def _sort_key(rows: tuple[Served, ...], name: str) -> int | Literal["_id", "_lastUpdated"] | None:
+def _sort_key(rows: tuple[Served, ...], name: str, *, descending: bool) -> Sort | None:
+    """Codes are sorted without their system, quantities without their unit."""
     if name in _COLUMNS:
-        return _COLUMNS[name]
-    param = rows[0].param(name) if len(rows) == 1 else None
-    return param.number if param else None
+        return Sort(_COLUMNS[name], descending)
+    params = {row.param(name) for row in rows}
+    param = params.pop()
+    if param is None or params or (rows[0].apart and param.type != "date"):
+        return None
+    system = f"{encode.token_of(param.system)}" if param.system else ""
+    begins = encode.unit(None, None) if param.type == "quantity" else system
+    return Sort(param.number, descending, begins, bare=param.type == "token" and not system)
 
 
 def _elements(reading: _Reading, modifier: str, value: str) -> str:
