@@ -38,7 +38,8 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
         "service.stopped": "part",
         "service.child_died": "part status",
         "sweep.done": "taken_over cancelled deleted",
-        "sweep.failed": "error",
+        "sweep.failed": "round error",
+        "upkeep.done": "commits audio strays assertions",
         "oauth.token": "client status error",
     }.items()
 }

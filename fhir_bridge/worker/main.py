@@ -11,14 +11,17 @@ from fhir_bridge.store.dispatch import Executor, Ledger, Limits
 from fhir_bridge.worker.rooms import Rooms
 from fhir_bridge.worker.run import run
 from fhir_bridge.worker.sweep import sweep
+from fhir_bridge.worker.upkeep import Upkeep
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
     from fhir_bridge.settings import Settings
 
 LEAVE_SECONDS: Final = 20  # for the runs to come back; with what follows, 25 s in all (rule 11)
 _SWEEP_AT: Final = 1 / 3  # of a lease
+_ROUND_SECONDS: Final = 2.0  # for a round to come to its end; it is done again anyway
 
 
 class Worker:
@@ -33,13 +36,19 @@ class Worker:
         self._executor = Executor(url, limits, boot=boot)
         self._ledger = Ledger(url)
         self._done = threading.Event()
-        self._sweeper = threading.Thread(target=self._sweep_for_ever, name="sweep", daemon=True)
+        self._upkeep = Upkeep(self._rooms, stopping=self._done.is_set)
+        # Two threads: what takes long must not keep the jobs of dead workers waiting.
+        self._rounds = [
+            threading.Thread(target=self._for_ever, args=each, name=each[0], daemon=True)
+            for each in (("sweep", self._sweep), ("upkeep", self._upkeep.when_due))
+        ]
 
     def start(self) -> None:
         """Begin to take jobs."""
         self._rooms.leases.start()
         self._executor.start(lambda job, epoch: run(self._rooms, job, epoch))
-        self._sweeper.start()
+        for each in self._rounds:
+            each.start()
         log.event("service.started", part="worker", url=None)
 
     def stop(self) -> None:
@@ -47,19 +56,22 @@ class Worker:
         self._done.set()
         self._rooms.leases.stop()
         self._executor.stop(LEAVE_SECONDS)
-        self._sweeper.join()
+        for each in self._rounds:
+            each.join(_ROUND_SECONDS)
         self._ledger.close()
         self._rooms.close()
         log.event("service.stopped", part="worker")
 
-    def _sweep_for_ever(self) -> None:
-        seconds = self._settings.lease_seconds
+    def _sweep(self) -> None:
+        sweep(self._rooms.store, self._ledger, lease_seconds=self._settings.lease_seconds)
+
+    def _for_ever(self, name: str, round_: Callable[[], None]) -> None:
         while not self._done.is_set():
             try:
-                sweep(self._rooms.store, self._ledger, lease_seconds=seconds)
-            except Exception as error:  # noqa: BLE001 - the second half of the worker's loop: a sweep that fails is tried again
-                log.event("sweep.failed", error=type(error).__name__)
-            self._done.wait(seconds * _SWEEP_AT)
+                round_()
+            except Exception as error:  # noqa: BLE001 - the second half of the worker's loop: a round that fails is tried again
+                log.event("sweep.failed", round=name, error=type(error).__name__)
+            self._done.wait(self._settings.lease_seconds * _SWEEP_AT)
 
 
 def main(settings: Settings) -> int:
