@@ -162,7 +162,7 @@ def entry(resource, method="POST", url=None, **more):
         (transaction(entry(example("patient"), "DELETE")), 400, "Bundle.entry[0].request.method"),
         (transaction(entry(example("patient"), url="Encounter")), 400, "Bundle.entry[0].request.url"),
         (transaction(entry(example("patient"), "PUT")), 400, "Bundle.entry[0].request.url"),
-        (transaction(entry(example("observation-fact"))), 400, "Bundle.entry[0].request.url"),
+        (transaction(entry(example("auditevent"))), 400, "Bundle.entry[0].request.url"),
         (transaction(entry(example("patient"), ifNoneExist="a=b")), 400, "Bundle.entry[0].request.ifNoneExist"),
         (
             transaction(entry(example("patient"), gone=1) | {"resource": example("patient", gender="x")}),
