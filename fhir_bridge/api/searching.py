@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from flask import Blueprint, Response, request
 
@@ -16,9 +16,12 @@ from fhir_bridge.verbs.history import page as history_page
 from fhir_bridge.verbs.search import page as search_page
 from fhir_bridge.verbs.search import search as search_rows
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 routes = Blueprint("searching", __name__, url_prefix="/fhir")
 
-LARGEST_FORM: Final = 256 * 1024  # forms are read whole, and before the token is
+LARGEST_FORM: Final = 256 * 1024  # forms are read whole
 _FORM: Final = "application/x-www-form-urlencoded"
 _FURTHER: Final = {"search": search_page, "history": history_page, "everything": everything_page}
 Pairs = list[tuple[str, str]]
@@ -27,13 +30,13 @@ Pairs = list[tuple[str, str]]
 @routes.get("/")
 def system() -> Response:
     """Search several types."""
-    return _search("", _query())
+    return _search("", _query)
 
 
 @routes.post("/_search")
 def system_by_post() -> Response:
     """Search several types with the parameters in the body."""
-    return _search("", _form())
+    return _search("", _form)
 
 
 @routes.get("/<type_>")
@@ -41,25 +44,25 @@ def search(type_: str) -> Response:
     """Search by GET, or a further page of such a search."""
     if "_page" in request.args:
         return page(request.args["_page"])
-    return _search(type_, _query())
+    return _search(type_, _query)
 
 
 @routes.post("/<type_>/_search")
 def search_by_post(type_: str) -> Response:
     """Search by POST: what was asked stays out of URLs and logs."""
-    return _search(type_, _form())
+    return _search(type_, _form)
 
 
 @routes.get("/<type_>/<id_>/<member_type>")
 def compartment(type_: str, id_: str, member_type: str) -> Response:
     """Search one type, or with * all, within what belongs to a Patient or an Encounter."""
-    return _search(f"{type_}/{id_}/{member_type}", _query())
+    return _search(f"{type_}/{id_}/{member_type}", _query)
 
 
 @routes.post("/<type_>/<id_>/<member_type>/_search")
 def compartment_by_post(type_: str, id_: str, member_type: str) -> Response:
     """Search within a compartment with the parameters in the body."""
-    return _search(f"{type_}/{id_}/{member_type}", _form())
+    return _search(f"{type_}/{id_}/{member_type}", _form)
 
 
 @routes.get("/_page/<sealed>")
@@ -87,10 +90,11 @@ def _form() -> Pairs:
     return [*_query(), *request.form.items(multi=True)]
 
 
-def _search(path: str, pairs: Pairs) -> Response:
+def _search(path: str, asked: Callable[[], Pairs]) -> Response:
+    """Search; who asks is settled before what is asked is read."""
     who = grant()
     answered_with()
     if path and "/" not in path:
         parse.require(path, "search-type")
     strict = preference("handling") == "strict"
-    return unchanged.bundle(search_rows(bridge(), who, path, pairs, strict=strict))
+    return unchanged.bundle(search_rows(bridge(), who, path, asked(), strict=strict))
