@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+from fhir_bridge.corti import stand_in
 from fhir_bridge.corti.client import CortiClient
 from fhir_bridge.corti.endpoint import Endpoint, endpoint_of
 from fhir_bridge.corti.token import TokenSource
@@ -28,6 +30,16 @@ class Account:
     tokens: TokenSource
     client: CortiClient
     audio_key: bytes
+    is_elsewhere: bool = False  # not at an address of Corti's own
+
+    @cached_property
+    def recogniser(self) -> str | None:
+        """What listens in the place of Corti, asked once; None: Corti does.
+
+        Raises:
+            CortiUnavailable: nobody said.
+        """
+        return stand_in.recogniser(self.endpoint) if self.is_elsewhere else None
 
 
 class Accounts:
@@ -63,7 +75,8 @@ class Accounts:
         )
         tokens = TokenSource(endpoint, *self._credentials(row), timeout=settings.corti_timeout_seconds)
         client = CortiClient(endpoint, tokens, timeout=settings.corti_timeout_seconds)
-        return Account(endpoint, environment, tokens, client, row.open_audio_key(self._keyring))
+        audio_key = row.open_audio_key(self._keyring)
+        return Account(endpoint, environment, tokens, client, audio_key, settings.corti_api_url is not None)
 
     def _credentials(self, row: Tenant) -> tuple[str, str]:
         settings = self._settings

@@ -94,6 +94,10 @@ class Ward:
 
         self.rooms.store.write(write)
 
+    def accept_device(self, device) -> None:
+        """Store a Device as the bridge does."""
+        self.rooms.store.write(lambda conn: resources.put(conn, TENANT, (new_version(device),)))
+
     # --- what the worker does ---
 
     def work(self, rounds: int = 20) -> None:
