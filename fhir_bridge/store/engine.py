@@ -57,10 +57,10 @@ def _unknown() -> BadSetting:
     return BadSetting(f"FHIR_BRIDGE_DATABASE_URL must be {known}", at="FHIR_BRIDGE_DATABASE_URL")
 
 
-def engine_of(url: URL, *, read_only: bool = False) -> Engine:
-    """Make an engine. It opens its first connection when it is first used."""
+def engine_of(url: URL, *, read_only: bool = False, waits: bool = True) -> Engine:
+    """Make an engine. It opens its first connection when it is first used; one that `waits` not is told of locks."""
     if url.get_backend_name() == "sqlite":
-        return _sqlite(url, read_only=read_only)
+        return _sqlite(url, read_only=read_only, waits=waits)
     return create_engine(
         url,
         pool_size=10,
@@ -71,7 +71,7 @@ def engine_of(url: URL, *, read_only: bool = False) -> Engine:
     )
 
 
-def _sqlite(url: URL, *, read_only: bool) -> Engine:
+def _sqlite(url: URL, *, read_only: bool, waits: bool) -> Engine:
     """SQLite whose driver never says BEGIN: whoever writes or reads says it himself."""
     engine = create_engine(url, pool_size=0, connect_args={"isolation_level": None, "timeout": BUSY_SECONDS})
 
@@ -82,6 +82,8 @@ def _sqlite(url: URL, *, read_only: bool) -> Engine:
         cursor.execute("PRAGMA foreign_keys = ON")
         if read_only:
             cursor.execute("PRAGMA query_only = ON")
+        if not waits:
+            cursor.execute("PRAGMA busy_timeout = 0")
         cursor.close()
 
     event.listen(engine, "connect", prepare)
@@ -108,3 +110,8 @@ def in_transaction(connection: Connection) -> bool:
     """Ask the SQLite driver, not SQLAlchemy: SQLite may have rolled back by itself."""
     driver = connection.connection.driver_connection
     return bool(driver is not None and driver.in_transaction)
+
+
+def is_busy(error: DBAPIError) -> bool:
+    """Tell whether SQLite says that another connection is writing."""
+    return getattr(error.orig, "sqlite_errorname", "").startswith("SQLITE_BUSY")

@@ -93,7 +93,8 @@ class _Sqlite:
         self.pid = os.getpid()
         self._writing = engine_of(url)
         self._reading = engine_of(url, read_only=True)
-        self._writer = SqliteWriter(self._writing)
+        self._turns = engine_of(url, waits=False)
+        self._writer = SqliteWriter(self._turns)
 
     def write(self, fn: Callable[[Connection], T]) -> T:
         return self._writer.write(fn)
@@ -112,8 +113,8 @@ class _Sqlite:
 
     def close(self) -> None:
         self._writer.close()
-        self._writing.dispose()
-        self._reading.dispose()
+        for engine in (self._turns, self._writing, self._reading):
+            engine.dispose()
 
 
 class _Postgres:

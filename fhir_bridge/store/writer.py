@@ -10,8 +10,10 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
 
-from fhir_bridge.store.engine import in_transaction, translated, unavailable
+from fhir_bridge import clock
+from fhir_bridge.store.engine import BUSY_SECONDS, in_transaction, is_busy, translated, unavailable
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Closure = Callable[[Connection], T]
 
+PAUSE: Final = 0.001  # between two looks whether another process has done writing
 GROUP: Final = 200  # closures in one transaction at most: bounds the wait of the first of them
 
 
@@ -113,7 +116,7 @@ class _Outcome:
 
 
 def _outcomes(connection: Connection, group: list[_Request[object]]) -> list[_Outcome]:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    _begin(connection)
     try:
         outcomes = [_outcome(connection, request.fn) for request in group]
         connection.exec_driver_sql("COMMIT")
@@ -122,6 +125,24 @@ def _outcomes(connection: Connection, group: list[_Request[object]]) -> list[_Ou
             connection.exec_driver_sql("ROLLBACK")
         raise
     return outcomes
+
+
+def _begin(connection: Connection) -> None:
+    """Wait for this process's turn to write.
+
+    SQLite's own waiting makes longer and longer pauses: with an audit row for each read,
+    a busy process would keep another out for seconds.
+    """
+    until = clock.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except OperationalError as exc:
+            if not is_busy(exc) or clock.monotonic() >= until:
+                raise
+            clock.sleep(PAUSE)
+        else:
+            return
 
 
 def _outcome(connection: Connection, fn: Closure[object]) -> _Outcome:

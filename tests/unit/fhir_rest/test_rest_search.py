@@ -189,7 +189,7 @@ def test_a_reference_is_an_id_a_type_with_id_or_a_url(name: str, value: str, cri
 
 
 def test_an_id_alone_may_be_of_any_type_where_fhir_says_any():
-    assert one("Provenance", "target", "1") == AnyOf(900, tuple(f"{type_}/1" for type_ in BY_TYPE))
+    assert one("Provenance", "target", "1") == AnyOf(900, tuple(f"{type_}/1" for type_ in BY_TYPE if type_ != "AuditEvent"))
 
 
 def test_a_chain_goes_one_step():
@@ -447,7 +447,7 @@ def test_a_system_search_takes_what_all_its_types_have():
 def test_a_system_search_without_type_searches_every_searchable_type():
     request = parse(None, [("_id", "1"), ("_sort", "_lastUpdated,date")])
 
-    assert request.types == tuple(type_ for type_ in BY_TYPE if type_ != "Binary")
+    assert request.types == tuple(type_ for type_ in BY_TYPE if type_ not in {"Binary", "AuditEvent"})
     assert request.criteria == (Ids(("1",)),)
     assert request.sort == (Sort("_lastUpdated", False),)  # noqa: FBT003 - the field is the sentence
 

@@ -1,4 +1,4 @@
-"""Tenants, clients, users, used assertions, signing keys, audit rows, contents of Binaries."""
+"""Tenants, clients, users, used assertions, signing keys, contents of Binaries."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from store_making import TENANT
 
 from fhir_bridge.errors import BadSetting, Duplicate
 from fhir_bridge.keyring import KeyRing
-from fhir_bridge.store import audit, binaries, oauth, tables
+from fhir_bridge.store import binaries, oauth, tables
 
 KEYS = KeyRing(b"key")
 CLIENT = oauth.Client("c1", TENANT, "EHR", "system/*.rs", 5, jwks='{"keys":[]}', redirect_uris=("https://ehr/a b",))
@@ -116,22 +116,6 @@ def test_everything_wrapped_is_wrapped_anew_or_nothing_is(store):
     assert told.open_audio_key(new) == tenant.open_audio_key(old)
     assert told.open_corti_secret(new) == "secret"
     assert store.read(oauth.signing_keys)[0].open_private(new) == '{"kty":"EC"}'
-
-
-def test_audit_rows_are_told_in_the_order_they_were_written(store):
-    rows = [
-        audit.AuditRow(TENANT, "r1", "create", 201, "c1", None, "Media", "m1"),
-        audit.AuditRow(TENANT, "r2", "search-type", 403, "c1", "demo"),
-        audit.AuditRow("other", "r3", "read", 404),
-    ]
-    store.write(lambda conn: audit.record(conn, rows[:2]))
-    store.write(lambda conn: audit.record(conn, rows[2:]))
-    store.write(lambda conn: audit.record(conn, ()))
-
-    told = store.read(lambda conn: audit.recorded(conn, TENANT, count=9))
-
-    assert [row for _, row in told] == rows[:2]
-    assert store.read(lambda conn: audit.recorded(conn, TENANT, after=told[0][0], count=9)) == told[1:]
 
 
 def test_the_content_of_a_binary_is_found_until_it_is_forgotten(store):

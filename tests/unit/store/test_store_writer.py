@@ -335,7 +335,8 @@ def test_on_a_full_disk_nothing_is_acknowledged_that_is_not_there(sqlite):
 
 
 def test_a_locked_file_fails_the_write_and_the_next_one_is_done(sqlite, sqlite_settings, monkeypatch):
-    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.2)
+    for module in (engine, writer):
+        monkeypatch.setattr(module, "BUSY_SECONDS", 0.2)
     with sqlite3.connect(sqlite_settings.data_dir / engine.FILE, isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailable):
