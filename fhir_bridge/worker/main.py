@@ -36,11 +36,12 @@ class Worker:
         self._executor = Executor(url, limits, boot=boot)
         self._ledger = Ledger(url)
         self._done = threading.Event()
-        self._upkeep = Upkeep(self._rooms, stopping=self._done.is_set)
+        upkeep = Upkeep(self._rooms, stopping=self._done.is_set)
         # Two threads: what takes long must not keep the jobs of dead workers waiting.
+        pace = {"every": settings.lease_seconds * _SWEEP_AT, "done": self._done}
         self._rounds = [
-            threading.Thread(target=self._for_ever, args=each, name=each[0], daemon=True)
-            for each in (("sweep", self._sweep), ("upkeep", self._upkeep.when_due))
+            threading.Thread(target=for_ever, args=each, kwargs=pace, name=each[0], daemon=True)
+            for each in (("sweep", self._sweep), ("upkeep", upkeep.when_due))
         ]
 
     def start(self) -> None:
@@ -65,13 +66,15 @@ class Worker:
     def _sweep(self) -> None:
         sweep(self._rooms.store, self._ledger, lease_seconds=self._settings.lease_seconds)
 
-    def _for_ever(self, name: str, round_: Callable[[], None]) -> None:
-        while not self._done.is_set():
-            try:
-                round_()
-            except Exception as error:  # noqa: BLE001 - the second half of the worker's loop: a round that fails is tried again
-                log.event("sweep.failed", round=name, error=type(error).__name__)
-            self._done.wait(self._settings.lease_seconds * _SWEEP_AT)
+
+def for_ever(name: str, round_: Callable[[], None], *, every: float, done: threading.Event) -> None:
+    """Do one round after the other until all is done; one that fails is tried again."""
+    while not done.is_set():
+        try:
+            round_()
+        except Exception as error:  # noqa: BLE001 - the second half of the worker's loop: others' jobs must not wait for ever
+            log.event("sweep.failed", round=name, error=type(error).__name__)
+        done.wait(every)
 
 
 def main(settings: Settings) -> int:
