@@ -38,12 +38,13 @@ coverage: setup ## judge how much a `make test ARGS=--cov` has covered
 	$(PY) -m coverage report --fail-under=95 --format=total
 
 .PHONY: check
-check: setup ## lint, types, layers, generated files
+check: setup ## lint, types, layers, generated files, 3,000 made-up requests
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	.venv/bin/lint-imports
 	$(PY) -m fhir_bridge.cli.docs --check
+	$(PY) -m pytest -m fuzz tests/fuzz --fuzz-cases 3000
 
 .PHONY: interop
 interop: setup interop/node_modules/.ready ## let other projects' clients and validators judge the bridge (needs Node)
@@ -53,6 +54,10 @@ interop: setup interop/node_modules/.ready ## let other projects' clients and va
 interop/node_modules/.ready: interop/package-lock.json
 	cd interop && npm ci --no-audit --no-fund --silent
 	@touch $@
+
+.PHONY: soak
+soak: setup ## search longer for what is rare: 20,000 made-up requests, ten minutes of polling (half an hour)
+	$(PY) -m pytest -m fuzz tests/fuzz --fuzz-cases 20000
 
 .PHONY: docs
 docs: setup ## write the generated pages and the OpenAPI document anew

@@ -8,13 +8,14 @@ from fhir_bridge.fhir.rest.openapi_parts import (
     FHIR_JSON,
     HEADERS,
     JSON_PATCH,
-    LOCATION,
+    an,
     answer,
     content,
     fhir_body,
     parameters,
     reference,
     responses,
+    written,
 )
 from fhir_bridge.fhir.rest.served import COMMON, Interaction, Param, Served
 
@@ -73,8 +74,8 @@ def past(**beginning: JsonValue) -> Json:
 
 
 def _create(row: Served) -> Routes:
-    made = answer("Created", row.type, headers={**HEADERS, **LOCATION})
-    known = answer("It was already here: by its identifier, or by If-None-Exist", row.type, headers=HEADERS | LOCATION)
+    made = written("Created", row.type)
+    known = written("It was already here: by its identifier, or by If-None-Exist", row.type)
     searched = "search-type" in row.interactions
     route: Json = {
         **begun(row, "create", "c", f"Store a new {row.type}"),
@@ -103,7 +104,7 @@ def _vread(row: Served) -> Routes:
     errors = (*ALWAYS, 404, 410, 416) if row.type == "Binary" else (*ALWAYS, 404, 410)
     success = _found(row) | ({206: answer("The range that was asked for", row.type)} if row.type == "Binary" else {})
     route: Json = {
-        **begun(row, "vread", "r", f"Read one version of a {row.type}"),
+        **begun(row, "vread", "r", f"Read one version of {an(row.type)}"),
         "parameters": parameters("id", "vid", "ifNoneMatch", "ifModifiedSince"),
         "responses": responses(success, errors),
     }
@@ -127,7 +128,7 @@ def _history_type(row: Served) -> Routes:
 
 def _update(row: Served) -> Routes:
     one: Json = {
-        **begun(row, "update", "u", f"Replace a {row.type}, or create it under the EHR's own id"),
+        **begun(row, "update", "u", f"Replace {an(row.type)}, or create it under the EHR's own id"),
         "parameters": parameters("id", "ifMatch", "prefer"),
         **_replaced(row),
     }
@@ -140,11 +141,7 @@ def _update(row: Served) -> Routes:
 
 
 def _replaced(row: Served) -> Json:
-    headers: Json = {**HEADERS, **LOCATION}
-    success = {
-        200: answer("Updated", row.type, headers=headers),
-        201: answer("Created", row.type, headers=headers),
-    }
+    success = {200: written("Updated", row.type), 201: written("Created", row.type)}
     return {
         "requestBody": {"required": True, "content": fhir_body(row.type)},
         "responses": responses(success, (*STORED, 404, 412)),
@@ -153,7 +150,7 @@ def _replaced(row: Served) -> Json:
 
 def _patch(row: Served) -> Routes:
     one: Json = {
-        **begun(row, "patch", "u", f"Change a {row.type}"),
+        **begun(row, "patch", "u", f"Change {an(row.type)}"),
         "parameters": parameters("id", "ifMatch", "prefer"),
         **_changed(row),
     }
@@ -168,7 +165,7 @@ def _patch(row: Served) -> Routes:
 def _changed(row: Served) -> Json:
     operation: Json = {"type": "object", "required": ["op", "path"], "properties": {"op": {"type": "string"}}}
     json_patch = content(JSON_PATCH, {"type": "array", "items": operation})
-    changed = answer("Changed", row.type, headers={**HEADERS, **LOCATION})
+    changed = written("Changed", row.type)
     return {
         "requestBody": {"required": True, "content": {**json_patch, **content(FHIR_JSON, reference("Parameters"))}},
         "responses": responses({200: changed}, (*STORED, 404, 410, 412)),
@@ -182,7 +179,7 @@ def _delete(row: Served) -> Routes:
     }
     told: Json = {"responses": responses(gone, (*ALWAYS, 404, 409, 412, 422))}
     one: Json = {
-        **begun(row, "delete", "d", f"Delete a {row.type}; its versions stay"),
+        **begun(row, "delete", "d", f"Delete {an(row.type)}; its versions stay"),
         "parameters": parameters("id", "ifMatch", "prefer"),
         **told,
     }

@@ -150,6 +150,11 @@ def _value(element: Element) -> Json:
     return {"type": type_, "minLength": 1} if type_ == "string" else {"type": type_}
 
 
+def an(type_: str) -> str:
+    """Put the article before the name of a type."""
+    return f"{'an' if type_[0] in 'AEIO' else 'a'} {type_}"
+
+
 def error_name(status: int) -> str:
     """Name the component that describes an error status, such as NotFound."""
     return HTTPStatus(status).phrase.title().replace(" ", "").replace("-", "")
@@ -184,6 +189,13 @@ def answer(text: str, type_: str, *, headers: Json | None = None) -> Json:
     """Describe an answer with a resource of one type; `headers` are those of a version unless told."""
     told = HEADERS if headers is None else headers
     return {"description": text, **({"headers": told} if told else {}), "content": fhir_body(type_)}
+
+
+def written(text: str, type_: str) -> Json:
+    """Describe an answer to a write: the resource, or what Prefer wants in its place (http.html#ops)."""
+    either: Json = {"anyOf": [reference(type_), reference("OperationOutcome")]}
+    bodies = fhir_body(type_) | content(FHIR_JSON, either, example=EXAMPLES.get(type_))
+    return {"description": text, "headers": {**HEADERS, **LOCATION}, "content": bodies}
 
 
 def fhir_body(type_: str) -> Json:

@@ -171,6 +171,21 @@ def test_a_schema_tells_types_cardinality_and_closed_codes(api: dict):
     assert api["components"]["schemas"]["Media"]["properties"]["frames"] == {"type": "integer"}
 
 
+def test_an_answer_to_a_write_is_the_resource_or_what_prefer_wants_in_its_place(api: dict):
+    for method, path, status in (("post", "", "201"), ("put", "/{id}", "200"), ("patch", "/{id}", "200")):
+        told = api["paths"][f"/fhir/Encounter{path}"][method]["responses"][status]
+        either = told["content"]["application/fhir+json"]["schema"]["anyOf"]
+        assert [one["$ref"].rpartition("/")[2] for one in either] == ["Encounter", "OperationOutcome"]
+        assert "Location" in told["headers"]
+
+
+def test_summaries_put_the_right_article_before_a_type(api: dict):
+    told = " ".join(route["summary"] for path in api["paths"].values() for route in path.values())
+    assert not re.search(r"\ba [AEIO]|\ban [^aeiouAEIO]", told)
+    assert "Replace an Encounter," in told
+    assert "Delete a Media;" in told
+
+
 def test_what_is_no_resource_has_no_schema():
     with pytest.raises(LookupError):
         schema("Recording")

@@ -1,0 +1,134 @@
+"""Sends a made-up request, aimed at what is there as often as not, and judges the answer."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import strategies as st
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import Failure, FailureGroup
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Target
+    from schemathesis import Case, Response
+
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+LONG = 12  # a shorter string may stand in an answer by chance
+# What a search may well be asked for: a string made up for each parameter gets no further than the first refusal.
+VALUES = (
+    "2026-04",
+    "ge2026-01-01T00:00:00Z",
+    "urn:fuzz|Encounter-here",
+    "Patient/here",
+    "finished",
+    "a",
+    "a,b",
+    "5",
+    "-_id",
+    "true",
+)
+CRITERIA = 2
+
+
+class Judge:
+    """Counts what was answered and keeps the first case of each kind of fault."""
+
+    def __init__(self, target: Target, document: str) -> None:
+        self.target = target
+        self.cases = 0
+        self.statuses: Counter[int] = Counter()
+        self.findings: dict[tuple[str, str], str] = {}
+        self._document = document
+
+    def __call__(self, case: Case, data: st.DataObject) -> None:
+        if any("/" in str(value) for value in case.path_parameters.values()):
+            case.path_parameters = {"id": "here", "vid": "1"}  # a slash would make it the path of another operation
+        self._aim(case, data)
+        self.cases += 1
+        answer = case.call(headers={**case.headers, **self.target.bearer})
+        self.statuses[answer.status_code] += 1
+        try:
+            case.validate_response(answer, checks=CHECKS)
+        except FailureGroup as group:
+            for failure in group.exceptions:
+                self._found(case, answer, str(getattr(failure, "title", failure)))
+        except Failure as failure:
+            self._found(case, answer, failure.title)
+        for fault in self._faults(case, answer):
+            self._found(case, answer, fault)
+
+    def _aim(self, case: Case, data: st.DataObject) -> None:
+        """Half of the requests speak of what is there, in words that are nearly right."""
+        if not data.draw(st.booleans()):
+            return
+        if "id" in case.path_parameters:
+            case.path_parameters["id"] = data.draw(st.sampled_from(("here", "here", "gone")))
+        if "vid" in case.path_parameters:
+            case.path_parameters["vid"] = data.draw(st.sampled_from(("1", "2", "9")))
+        if case.query:
+            names = data.draw(st.lists(st.sampled_from(sorted(case.query)), max_size=CRITERIA))
+            case.query = {name: data.draw(st.sampled_from((*VALUES, case.query[name]))) for name in names}
+        case.body = self._nearly_right(case, data)
+
+    def _nearly_right(self, case: Case, data: st.DataObject) -> Any:
+        """Put an element or two that were made up, or none, into an example of that type."""
+        body = case.body
+        example = self.target.examples.get(str(body.get("resourceType"))) if isinstance(body, dict) else None
+        if example is None:
+            return body
+        made_up = sorted(body.keys() - {"resourceType"})
+        names = data.draw(st.lists(st.sampled_from(made_up), max_size=2)) if made_up else []
+        return example | {name: body[name] for name in names} | {"id": case.path_parameters.get("id", "made")}
+
+    def _faults(self, case: Case, answer: Response) -> Iterator[str]:
+        """What an error must be: in the one shape, and without the words of who asked."""
+        if answer.status_code < 400:
+            return
+        try:
+            told = json.loads(answer.content)
+        except ValueError:
+            yield "an error that is no JSON"
+            return
+        if case.path.startswith("/oauth"):
+            if not isinstance(told.get("error"), str):
+                yield "an error that OAuth's clients cannot read"
+        elif told.get("resourceType") != "OperationOutcome":
+            yield "an error that is no OperationOutcome"
+        said = answer.content.decode()
+        if any(word in said for word in _words(case) if len(word) > LONG and word not in self._document):
+            yield "an error that says what was sent"
+
+    def _found(self, case: Case, answer: Response, fault: str) -> None:
+        place = f"{case.method} {case.path}"
+        text = f"{place}: {answer.status_code}, {fault}\n  {case.as_curl_command()[:1500]}\n  {answer.content[:600]!r}"
+        self.findings.setdefault((place, f"{answer.status_code} {fault}"), text)
+
+    def report(self) -> str:
+        """Tell each fault with a request that shows it."""
+        return "\n\n".join([f"{len(self.findings)} faults", *self.findings.values()])
+
+
+def _words(case: Case) -> Iterator[str]:
+    """Every string of a request but its names."""
+    for part in (case.path_parameters, case.query, dict(case.headers), case.body):
+        yield from _strings(part)
+
+
+def _strings(part: Any) -> Iterator[str]:
+    if isinstance(part, str):
+        yield part
+    elif isinstance(part, dict):
+        for value in part.values():
+            yield from _strings(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from _strings(value)
