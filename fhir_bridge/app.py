@@ -17,6 +17,8 @@ from fhir_bridge.api import (
     reading,
     request_log,
     searching,
+    sound,
+    upload,
     writing,
 )
 from fhir_bridge.api.desk import Tokens
@@ -39,6 +41,7 @@ def create_app(settings: Settings) -> Flask:
     request_log.watch(app)
     cors.allow(app)
     audit.watch(app)  # last: what it puts in the place of an answer is an answer like any other
-    for room in (discovery, binary, operations, reading, searching, writing, token, docs, health):
+    rooms = (discovery, binary, upload, sound, operations, reading, searching, writing, token, docs, health)
+    for room in rooms:
         app.register_blueprint(room.routes)
     return app

@@ -146,6 +146,18 @@ class Busy(BridgeError):
     status, issue = 409, "conflict"
 
 
+class WrongOffset(BridgeError):
+    """Bytes for another place of an upload than its end."""
+
+    status, issue = 409, "conflict"
+
+
+class WrongProtocol(BridgeError):
+    """A version of the upload protocol that is not spoken here."""
+
+    status, issue = 412, "not-supported"
+
+
 class BusinessRule(BridgeError):
     """Valid FHIR that a rule of the bridge refuses."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from flask import Blueprint, Response, request
 from werkzeug.wsgi import wrap_file
 
-from fhir_bridge.api import parse, respond, writing
+from fhir_bridge.api import parse, respond, upload, writing
 from fhir_bridge.api.guard import bridge, grant
 from fhir_bridge.api.negotiate import is_fhir_body, require_plain_encoding, wants_raw
 from fhir_bridge.errors import UnsupportedMediaType
@@ -35,7 +35,9 @@ _HARMLESS: Final = ("audio/", "text/plain")
 
 @routes.post("/")
 def create() -> Response:
-    """Create a Binary, in FHIR's form or from the raw body."""
+    """Create a Binary, in FHIR's form or from the raw body; or begin to upload one in parts."""
+    if upload.is_asked():
+        return upload.begin()
     if is_fhir_body():
         return writing.create("Binary")
     who = grant()
@@ -57,7 +59,9 @@ def update(id_: str) -> Response:
 
 @routes.get("/<id_>")
 def read(id_: str) -> Response:
-    """Read the bytes, or FHIR's form when FHIR is asked for."""
+    """Read the bytes, or FHIR's form when FHIR is asked for; or how far an upload is."""
+    if request.method == "HEAD" and upload.is_asked():
+        return upload.offset(id_)
     if is_rendered(id_):
         return _rendered(id_)
     row, content, file = opened(bridge(), grant(), id_)

@@ -22,10 +22,11 @@ _PORTS: Final = {"https": 443, "http": 80}
 _METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE"  # which of them a path has, the request itself learns
 _SENT: Final = (
     "Accept, Authorization, Content-Type, If-Match, If-Modified-Since, If-None-Exist, If-None-Match, Prefer, Range, "
-    "X-Request-Id, X-Security-Context"
+    "Tus-Resumable, Upload-Length, Upload-Metadata, Upload-Offset, X-Request-Id, X-Security-Context"
 )
 _SHOWN: Final = (
     "Content-Location, Content-Range, ETag, Last-Modified, Location, Preference-Applied, Retry-After, "
+    "Tus-Extension, Tus-Max-Size, Tus-Resumable, Tus-Version, Upload-Expires, Upload-Length, Upload-Offset, "
     "WWW-Authenticate, X-Progress, X-Request-Id"
 )
 

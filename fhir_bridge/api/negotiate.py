@@ -86,6 +86,18 @@ def wants_raw(stored: str) -> bool:
     return not any(mime in {FHIR_JSON, "application/json+fhir", "application/json", "text/json"} for mime in accepted)
 
 
+def asks_for_sound() -> bool:
+    """Tell whether Accept wants sound more than anything else, and no form of FHIR."""
+    accepted = [] if request.args.get("_format") else _accepted()
+    first = next((mime for mime in accepted if mime.startswith("audio/") or mime in _ANSWERED_WITH), "")
+    return first.startswith("audio/") and _READ.isdisjoint(accepted)
+
+
+def takes_sound(stored: str) -> bool:
+    """Tell whether Accept names this kind of sound, or any."""
+    return not {"audio/*", "*/*", stored.partition(";")[0]}.isdisjoint(_accepted())
+
+
 def preference(name: str) -> str | None:
     """Return the value of one preference of the Prefer headers (RFC 7240), in lower case."""
     words = (word.strip() for word in request.headers.get("Prefer", "").replace(";", ",").split(","))

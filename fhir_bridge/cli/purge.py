@@ -17,7 +17,7 @@ def command(*, as_json: bool) -> None:
     """Remove audio whose results have been complete for FHIR_BRIDGE_AUDIO_RETENTION_HOURS.
 
     Its Binary answers 410 afterwards; transcripts, facts and all other resources stay. Files that a crash left
-    behind and used-up client assertions are removed too.
+    behind, uploads that nobody ended and used-up client assertions are removed too.
     """
     wanted = settings.load()
     with store_of(wanted) as store:

@@ -7,8 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from fhir_bridge.fhir.resource.reader import read
-from fhir_bridge.store import binaries, oauth, retention
+from fhir_bridge.store import binaries, oauth, retention, uploads
 from fhir_bridge.store.versions import now_ms
+from fhir_bridge.verbs import upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +25,7 @@ _HOUR_MS: Final = 3_600_000
 
 @dataclass(frozen=True)
 class Removed:
-    """What one round removed."""
+    """What one round removed; strays are files that no row names, and uploads that nobody ended."""
 
     audio: int
     strays: int
@@ -37,7 +38,8 @@ def apply(settings: Settings, store: Store, blobs: Blobs) -> Removed:
     tenants = [tenant.id for tenant in store.read(oauth.tenants)]
     audio = sum(_forgotten(store, blobs, tenant, before) for tenant in tenants)
     assertions = store.write(lambda conn: oauth.forget_expired(conn, now_ms() // 1000))
-    return Removed(audio, _collected(store, blobs, tenants), assertions)
+    strays = upload.expire(store, blobs) + _collected(store, blobs, tenants)
+    return Removed(audio, strays, assertions)
 
 
 def _forgotten(store: Store, blobs: Blobs, tenant: str, before_ms: int) -> int:
@@ -71,7 +73,7 @@ def _collected(store: Store, blobs: Blobs, tenants: Iterable[str]) -> int:
         for tenant in tenants
         for content in store.read(partial(binaries.older_than, tenant=tenant, ms=later))
     ]
-    strays = list(blobs.strays(known))
+    strays = list(blobs.strays([*known, *store.read(uploads.blobs)]))
     for name in strays:
         blobs.delete_stray(name)
     return len(strays)
