@@ -50,6 +50,8 @@ def _begin() -> None:
 
 def _end(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.request_id
+    if response.mimetype == "text/html" and response.calculate_content_length() == 0:
+        del response.headers["Content-Type"]  # Flask's word for nothing; none of ours is HTML
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Cache-Control", "no-store" if _is_oauth() else "no-cache")
     log.event(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from fhir_bridge.app import create_app
+from fhir_bridge.fhir.rest.openapi_parts import EXAMPLES
 from fhir_bridge.smart.client import secret_hash
 from fhir_bridge.store import oauth
 
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from fhir_bridge.settings import Settings
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+FOLDER = Path(__file__).parent.parent / "examples"
 CLIENT, SECRET = "fuzzer", "a secret of a test"
+NOT_PUT = ("AuditEvent", "Bundle")
 RENEWED_SECONDS = 100.0  # a token lives for 300
 
 
@@ -37,7 +38,6 @@ class Target:
 
     app: Flask
     examples: dict[str, dict[str, Any]]
-    ids: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     _token: str = ""
     _got_at: float = 0.0
 
@@ -54,17 +54,15 @@ class Target:
         """Store an example of each type under two ids, and delete the second."""
         client = self.app.test_client()
         for type_, example in self.examples.items():
+            if type_ in NOT_PUT:
+                continue
             for id_ in ("here", "gone"):
-                resource = example | {"id": id_, "identifier": [{"system": "urn:fuzz", "value": f"{type_}-{id_}"}]}
-                if type_ not in TAKES_IDENTIFIER:
-                    del resource["identifier"]
+                resource = example | {"id": id_}
+                if "identifier" in example:
+                    resource["identifier"] = [{"system": "urn:fuzz", "value": f"{type_}-{id_}"}]
                 answer = client.put(f"/fhir/{type_}/{id_}", json=resource, headers=self.bearer)
-                if answer.status_code == 201:
-                    self.ids[type_].append(id_)
-            client.delete(f"/fhir/{type_}/gone", headers=self.bearer)
-
-
-TAKES_IDENTIFIER = frozenset(("Encounter", "Patient", "Practitioner", "Organization", "Media", "Observation", "Task"))
+                assert answer.status_code == 201, answer.get_data()
+            assert client.delete(f"/fhir/{type_}/gone", headers=self.bearer).status_code == 204
 
 
 @pytest.fixture
@@ -78,7 +76,10 @@ def app(sqlite_settings: Settings) -> Iterator[Flask]:
 def target(app: Flask) -> Target:
     client = oauth.Client(CLIENT, "default", CLIENT, "system/*.cruds", 0, secret_hash=secret_hash(SECRET))
     app.extensions["fhir-bridge"].store.write(lambda conn: oauth.add_client(conn, client))
-    found = [json.loads(file.read_text()) for file in sorted(EXAMPLES.glob("*.json"))]
-    made = Target(app, {one["resourceType"]: one for one in found})
+    found = [json.loads(file.read_text()) for file in sorted(FOLDER.glob("*.json"))]
+    examples: dict[str, dict[str, Any]] = {one["resourceType"]: one for one in found} | {"Bundle": EXAMPLES["Bundle"]}
+    examples["Media"] = EXAMPLES["Media"] | {"encounter": {"reference": "Encounter/here"}}
+    examples["Binary"]["data"] = EXAMPLES["Media"]["content"]["data"]
+    made = Target(app, examples)
     made.fill()
     return made

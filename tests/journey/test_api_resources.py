@@ -90,6 +90,7 @@ def test_prefer_return_is_honoured(ehr, preference, kind):
     assert answer.status == 201
     assert answer.headers["Preference-Applied"] == f"return={preference}"
     assert (json.loads(answer.raw)["resourceType"] if answer.raw else None) == kind
+    assert ("Content-Type" in answer.headers) == bool(answer.raw)
 
 
 def test_every_unknown_id_is_answered_alike(ehr):
