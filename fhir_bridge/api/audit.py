@@ -119,7 +119,9 @@ def _query(*, named: bool) -> str | None:
     body = urlencode(list(form.items(multi=True))) if form else ""
     parts = [part for part in f"{asked}&{body}".split("&") if part and not _is_token(part)]
     path = request.path.removeprefix("/fhir").strip("/")
-    return f"{path}?{'&'.join(parts)}" if parts or named else None
+    if not parts:
+        return path if named else None
+    return f"{path}?{'&'.join(parts)}"
 
 
 def _is_token(part: str) -> bool:

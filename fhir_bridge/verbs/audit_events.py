@@ -48,16 +48,13 @@ _LOOKED_AT: Final[dict[str, tuple[From | FromPlace, ...]]] = {
     "subtype": (*_coded("verb", mapped.INTERACTION), *_coded("operation", mapped.OPERATION)),
     "type": _fixed(mapped.REST, "rest"),
     "source": (_BRIDGE,),
-    "address": (From("address"),),
 }
 _SOURCES: Final[Sources] = {
     **{_NUMBERS[name]: sources for name, sources in _LOOKED_AT.items()},
     _NUMBERS["agent"] + IDENTIFIER: _coded("client", mapped.CLIENT),
-    _NUMBERS["address"] + TEXT: (From("address"),),
     _NUMBERS["type"] + TEXT: (From(before=encode.folded(mapped.REST_DISPLAY)),),
     PATIENT_COMPARTMENT: (From("patient"),),
 }
-_ROWS: Final = Rows(_SOURCES)
 
 
 @dataclass(frozen=True)
@@ -66,9 +63,19 @@ class AuditEvents:
 
     base: str
 
+    @property
+    def rows(self) -> Rows:
+        """The audit's rows, as they are searched; each has been told by this server."""
+        address = _NUMBERS["address"]
+        told_by = {
+            address: (From("address"), From(before=encode.folded(self.base))),
+            address + TEXT: (From("address"), From(before=encode.bounded(self.base))),
+        }
+        return Rows({**_SOURCES, **told_by})
+
     def read(self, conn: Connection, filter_: Filter, id_: str) -> Row | None:
         """Return one."""
-        found = _ROWS.search(conn, _timed(filter_.narrowed(Ids((id_,)))), after=None, count=1)
+        found = self.rows.search(conn, _timed(filter_.narrowed(Ids((id_,)))), after=None, count=1)
         return next(iter(self._rendered(conn, filter_.tenant, found).rows), None)
 
     def search(
@@ -82,12 +89,12 @@ class AuditEvents:
         order: tuple[By, ...] = (),
     ) -> Page:
         """Return a page of those before `snapshot`, which is a time."""
-        found = _ROWS.search(conn, _before(filter_, snapshot), after=after, count=count, order=order)
+        found = self.rows.search(conn, _before(filter_, snapshot), after=after, count=count, order=order)
         return self._rendered(conn, filter_.tenant, found)
 
     def total(self, conn: Connection, filter_: Filter, *, snapshot: int) -> int:
         """Count all of them before `snapshot`."""
-        return _ROWS.total(conn, _before(filter_, snapshot))
+        return self.rows.total(conn, _before(filter_, snapshot))
 
     def _rendered(self, conn: Connection, tenant: str, page: Page) -> Page:
         told = audit.told(conn, tenant, [row.seq for row in page.rows])

@@ -51,7 +51,7 @@ def opened(bridge: Bridge, grant: Grant, sealed: str) -> Place:
         NotFound: no link of ours. Gone: too old, its snapshot cannot be searched any more.
     """
     place = _unsealed(bridge, grant, sealed)
-    audit.current().query = f"{place.path}?{urlencode(place.query)}"
+    audit.current().query = place.path + (f"?{urlencode(place.query)}" if place.query else "")
     now = bridge.store.read(lambda conn: resources.snapshot(conn, grant.tenant))
     if resources.now_ms() - place.made_ms > LINK_MS or place.snapshot < now.keys_from:
         raise Gone("This page link has expired: search again")
