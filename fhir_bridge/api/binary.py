@@ -11,10 +11,10 @@ from werkzeug.wsgi import wrap_file
 
 from fhir_bridge.api import parse, respond, upload, writing
 from fhir_bridge.api.guard import bridge, grant
-from fhir_bridge.api.negotiate import is_fhir_body, require_plain_encoding, wants_raw
+from fhir_bridge.api.negotiate import answered_with, is_fhir_body, require_plain_encoding, wants_raw
 from fhir_bridge.errors import UnsupportedMediaType
 from fhir_bridge.fhir.resource.writer import write
-from fhir_bridge.verbs.binary import content_type_of, opened, raw_json
+from fhir_bridge.verbs.binary import content_type_of, context_of, opened, raw_json
 from fhir_bridge.verbs.intake import Intake
 from fhir_bridge.verbs.transcript import is_rendered, rendered
 from fhir_bridge.verbs.write import create as create_row
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from fhir_bridge.fhir.resource.reader import Json
+    from fhir_bridge.smart.grant import Grant
+    from fhir_bridge.store.binaries import StoredBlob
+    from fhir_bridge.store.resources import Row
 
 routes = Blueprint("binary", __name__, url_prefix="/fhir/Binary")
 
@@ -41,9 +44,10 @@ def create() -> Response:
     if is_fhir_body():
         return writing.create("Binary")
     who = grant()
+    answered_with()
     with Intake(bridge(), who.tenant) as intake:
         json = _raw(intake)
-        return parse.stored(intake, create_row(parse.writer(who, intake), json))
+        return parse.stored(intake, create_row(parse.writer(who, intake), json, unless=parse.unless()))
 
 
 @routes.put("/<id_>")
@@ -52,6 +56,7 @@ def update(id_: str) -> Response:
     if is_fhir_body():
         return writing.update("Binary", id_)
     who = grant()
+    answered_with()
     with Intake(bridge(), who.tenant) as intake:
         json = _raw(intake) | {"id": id_}
         return parse.stored(intake, update_row(parse.writer(who, intake), id_, json, expect=parse.expected_version()))
@@ -62,24 +67,40 @@ def read(id_: str) -> Response:
     """Read the bytes, or FHIR's form when FHIR is asked for; or how far an upload is."""
     if request.method == "HEAD" and upload.is_asked():
         return upload.offset(id_)
-    if is_rendered(id_):
-        return _rendered(id_)
-    row, content, file = opened(bridge(), grant(), id_)
+    who = grant()
+    return _rendered(who, id_) if is_rendered(id_) else _answered(*opened(bridge(), who, id_))
+
+
+@routes.get("/<id_>/_history/<vid>")
+def vread(id_: str, vid: str) -> Response:
+    """Read the bytes, or FHIR's form, of one version."""
+    return _answered(*opened(bridge(), grant(), id_, vid=vid))
+
+
+def _answered(row: Row, content: StoredBlob, file: BinaryIO) -> Response:
+    """Answer with the bytes, or the range of them that is asked for, or with FHIR's form."""
     stored = content_type_of(row)
-    if not wants_raw(stored):
-        return respond.body(_as_json(row.body, file), headers=respond.versioned(row))
-    disposition = "inline" if stored.startswith(_HARMLESS) else "attachment"
-    answer = Response(wrap_file(request.environ, file), content_type=stored, direct_passthrough=True)
-    answer.content_length = content.size
-    answer.make_conditional(request, accept_ranges=True, complete_length=content.size)
-    answer.headers.update(respond.versioned(row))
-    answer.headers["Content-Disposition"] = disposition
+    if respond.is_known(row):
+        answer = Response(status=304, headers=respond.versioned(row))
+    elif not wants_raw(stored):
+        answer = respond.body(_as_json(row.body, file), headers=respond.versioned(row))
+    else:
+        answer = Response(wrap_file(request.environ, file), content_type=stored, direct_passthrough=True)
+        answer.headers.update(respond.versioned(row) | _shown_as(stored, context_of(row)))
+        answer.content_length = content.size
+        answer.make_conditional(request, accept_ranges=True, complete_length=content.size)
+    answer.call_on_close(file.close)
     return answer
 
 
-def _rendered(id_: str) -> Response:
+def _shown_as(stored: str, context: str | None) -> dict[str, str]:
+    disposition = {"Content-Disposition": "inline" if stored.startswith(_HARMLESS) else "attachment"}
+    return disposition | ({"X-Security-Context": context} if context else {})
+
+
+def _rendered(who: Grant, id_: str) -> Response:
     """What was heard so far, as a transcript that is still growing names it."""
-    row, stored, content = rendered(bridge(), grant(), id_)
+    row, stored, content = rendered(bridge(), who, id_)
     if wants_raw(stored.partition(";")[0]):
         return Response(content, headers=respond.versioned(row), content_type=stored)
     json: Json = {"resourceType": "Binary", "id": id_, "contentType": stored}

@@ -8,7 +8,7 @@ from flask import Response, g, request
 
 from fhir_bridge.api import respond
 from fhir_bridge.api.guard import bridge
-from fhir_bridge.api.negotiate import JSON_PATCH, require_fhir_body, require_plain_encoding
+from fhir_bridge.api.negotiate import JSON_PATCH, answered_with, require_fhir_body, require_plain_encoding
 from fhir_bridge.errors import BadParameter, MethodNotAllowed, NoSuchRoute
 from fhir_bridge.fhir.resource.fhir_patch import fhir_patched
 from fhir_bridge.fhir.resource.json_patch import json_patched
@@ -36,6 +36,7 @@ _METHODS: Final[tuple[dict[Interaction, str], ...]] = (
     {"history-type": "GET"},
 )
 _RENDERING: Final = frozenset({"_format", "_pretty"})
+_LONGEST_VID: Final = 10
 
 
 def writer(who: Grant, intake: Intake) -> Writer:
@@ -56,8 +57,15 @@ def criteria() -> Pairs:
 
 
 def unless() -> Pairs:
-    """Return the condition of a create: If-None-Exist, or fhirpy's form, criteria in the URL."""
-    return (*pairs_of(request.headers.get("If-None-Exist", "")), *criteria())
+    """Return the condition of a create: If-None-Exist, or fhirpy's form, criteria in the URL.
+
+    A header without criteria is none that is met by nothing: it is refused.
+    """
+    header = request.headers.get("If-None-Exist")
+    given = () if header is None else pairs_of(header, of=request.path.rstrip("/").rpartition("/")[2])
+    if header is not None and not given:
+        raise BadParameter("If-None-Exist has no criteria, such as identifier=system|value")
+    return (*given, *criteria())
 
 
 def expected_version() -> int | None:
@@ -68,7 +76,7 @@ def expected_version() -> int | None:
     version = tag.strip().removeprefix("W/").strip('"')
     if not version.isascii() or not version.isdigit():
         raise BadParameter('If-Match names a version, such as W/"3"')
-    return int(version)
+    return int(version[:_LONGEST_VID])  # longer than any there is: it will not be met
 
 
 def stream() -> Iterator[bytes]:
@@ -94,10 +102,10 @@ def body(intake: Intake, type_: str, *, limit: int) -> Json:
 
 
 def require(type_: str, interaction: Interaction) -> None:
-    """Refuse what served.py does not list.
+    """Refuse what served.py does not list, and, before anything is done, whom no answer would please.
 
     Raises:
-        NoSuchRoute: the type. MethodNotAllowed: the interaction.
+        NoSuchRoute: the type. MethodNotAllowed: the interaction. NotAcceptable: see there.
     """
     if type_ not in BY_TYPE:
         raise NoSuchRoute("This resource type is not served here: see /fhir/metadata")
@@ -105,3 +113,4 @@ def require(type_: str, interaction: Interaction) -> None:
         beside = next(level for level in _METHODS if interaction in level)
         allow = tuple(method for each, method in beside.items() if offers(type_, each))
         raise MethodNotAllowed(f"{type_} has no {interaction} here: see /fhir/metadata", allow=allow)
+    answered_with()

@@ -19,6 +19,8 @@ from fhir_bridge.errors import (
     OAuthError,
     Unauthenticated,
 )
+from fhir_bridge.fhir.resource.reader import Number
+from fhir_bridge.fhir.resource.writer import write
 from fhir_bridge.fhir.rest.outcome import from_error, outcome
 from fhir_bridge.verbs import audit
 
@@ -27,31 +29,70 @@ if TYPE_CHECKING:
 
     from fhir_bridge.fhir.resource.reader import Json
     from fhir_bridge.store.resources import Row
+    from fhir_bridge.verbs.bundles.answers import Returns
 
 REALM: Final = 'Bearer realm="fhir"'
-_ALL_WELL: Final = Issue("informational", "Stored as sent", severity="information")  # an outcome has one issue at least
+# An outcome has one issue at least.
+_ALL_WELL: Final = Issue("informational", "Stored as sent", severity="information")
+_GONE: Final = Issue("informational", "Deleted, or not there before; past versions stay", severity="information")
+_WRITES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_RETURNS: Final[dict[str, Returns]] = {"minimal": "minimal", "representation": "representation", "operationoutcome": "OperationOutcome"}
 
 
 def body(text: str | Iterator[bytes], *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with FHIR JSON in the form the client asked for."""
     if isinstance(text, str) and request.args.get("_pretty") == "true":
-        text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+        text = write(json.loads(text, parse_float=Number), indent=2)
     return Response(text, status, headers, content_type=f"{answered_with()};charset=utf-8")
 
 
 def row(found: Row, *, base: str, status: int = 200, hints: tuple[Issue, ...] = ()) -> Response:
     """Answer with one resource, or as Prefer asks; `hints` are warnings about what was stored."""
-    headers = versioned(found)
-    if status != 200 or request.method in {"POST", "PUT"}:  # noqa: PLR2004 - HTTP 200
+    if is_known(found):
+        return Response(status=304, headers=versioned(found))
+    wanted = _wanted()
+    headers = versioned(found) | _applied(wanted)
+    if request.method in _WRITES:
         headers["Location"] = f"{base}/{found.type}/{found.id}/_history/{found.vid}"
-    wanted = preference("return") if request.method in {"POST", "PUT"} else None
-    if wanted in {"minimal", "operationoutcome", "representation"}:
-        headers["Preference-Applied"] = f"return={wanted if wanted != 'operationoutcome' else 'OperationOutcome'}"
     if wanted == "minimal":
         return Response(status=status, headers=headers)
     if wanted == "operationoutcome":
-        return body(json.dumps(outcome(hints or (_ALL_WELL,))), status=status, headers=headers)
+        return body(write(outcome(hints or (_ALL_WELL,))), status=status, headers=headers)
     return body(found.body, status=status, headers=headers)
+
+
+def deleted() -> Response:
+    """Answer that a resource is gone: with nothing, unless Prefer asks for an outcome."""
+    wanted = _wanted()
+    if wanted == "operationoutcome":
+        return body(write(outcome((_GONE,))), headers=_applied(wanted))
+    return Response(status=204, headers=_applied(wanted if wanted == "minimal" else None))
+
+
+def returns() -> Returns:
+    """Return what Prefer asks the entries of a Bundle to be answered with: with the resources, unless it says so."""
+    wanted = _wanted()
+    return "representation" if wanted is None else _RETURNS[wanted]
+
+
+def _wanted() -> str | None:
+    """Return what Prefer asks the answer to a write to be."""
+    wanted = preference("return") if request.method in _WRITES else None
+    return wanted if wanted in _RETURNS else None
+
+
+def _applied(wanted: str | None) -> dict[str, str]:
+    return {} if wanted is None else {"Preference-Applied": f"return={_RETURNS[wanted]}"}
+
+
+def is_known(found: Row) -> bool:
+    """Tell whether the client that reads has this version already (http.html#cread); its ETag goes before a time."""
+    if request.method not in {"GET", "HEAD"}:
+        return False
+    if "If-None-Match" in request.headers:
+        return request.if_none_match.contains_weak(str(found.vid))
+    since = request.if_modified_since
+    return since is not None and found.at_ms // 1000 <= since.timestamp()
 
 
 def versioned(found: Row) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Writing: create, update, patch and delete, by id or by condition, and transactions."""
+"""Writing: create, update, patch and delete, by id or by condition, and Bundles of these."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from flask import Blueprint, Response, g
 
 from fhir_bridge.api import parse, respond
 from fhir_bridge.api.guard import bridge, grant
+from fhir_bridge.api.negotiate import answered_with
+from fhir_bridge.verbs.bundles.run import run as run_bundle
 from fhir_bridge.verbs.delete import delete as delete_row
 from fhir_bridge.verbs.delete import delete_matching as delete_matching_row
 from fhir_bridge.verbs.intake import Intake
 from fhir_bridge.verbs.patch import patch as patch_row
 from fhir_bridge.verbs.patch import patch_matching as patch_matching_row
-from fhir_bridge.verbs.transaction import Transaction
 from fhir_bridge.verbs.write import Writer
 from fhir_bridge.verbs.write import create as create_row
 from fhir_bridge.verbs.write import update as update_row
@@ -72,7 +73,8 @@ def patch_matching(type_: str) -> Response:
     parse.require(type_, "patch")
     with Intake(bridge(), who.tenant) as intake:
         change = parse.change(intake)
-        return parse.stored(intake, patch_matching_row(parse.writer(who, intake), type_, parse.criteria(), change))
+        by, expect = parse.writer(who, intake), parse.expected_version()
+        return parse.stored(intake, patch_matching_row(by, type_, parse.criteria(), change, expect=expect))
 
 
 @routes.delete("/<type_>/<id_>")
@@ -81,7 +83,7 @@ def delete(type_: str, id_: str) -> Response:
     who = grant()
     parse.require(type_, "delete")
     delete_row(Writer(bridge(), who, {}, g.request_id), type_, id_, expect=parse.expected_version())
-    return Response(status=204)
+    return respond.deleted()
 
 
 @routes.delete("/<type_>")
@@ -89,17 +91,17 @@ def delete_matching(type_: str) -> Response:
     """Delete the one resource that meets the criteria in the URL."""
     who = grant()
     parse.require(type_, "delete")
-    delete_matching_row(Writer(bridge(), who, {}, g.request_id), type_, parse.criteria())
-    return Response(status=204)
+    by = Writer(bridge(), who, {}, g.request_id)
+    delete_matching_row(by, type_, parse.criteria(), expect=parse.expected_version())
+    return respond.deleted()
 
 
 @routes.post("/")
-def transaction() -> Response:
-    """A transaction Bundle."""
+def bundle() -> Response:
+    """A batch or transaction Bundle."""
     who = grant()
+    answered_with()
     with Intake(bridge(), who.tenant) as intake:
         json = parse.body(intake, "Bundle", limit=bridge().settings.max_transaction_bytes)
-        text, keeps = Transaction(bridge(), who, intake.blobs, g.request_id).run(json)
-        if keeps:
-            intake.keep()
+        text = run_bundle(parse.writer(who, intake), json, returns=respond.returns(), keep=intake.keep)
     return respond.body(text)

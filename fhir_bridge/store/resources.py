@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, exists, func, select, true
+from sqlalchemy import and_, func, select, true
 
 from fhir_bridge.store import tables
-from fhir_bridge.store.order import By, ById, ByKey, ByTime, Column, Stretch, stretches
+from fhir_bridge.store.order import By, ById, ByKey, ByTime, stretches
 from fhir_bridge.store.pages import Cursor, Page, page, selected
 from fhir_bridge.store.plan import Plan
 from fhir_bridge.store.rows import Rows
@@ -36,8 +36,6 @@ __all__ = [
     "Page",
     "Row",
     "Snapshot",
-    "history",
-    "history_total",
     "hold",
     "instant",
     "named_by",
@@ -51,7 +49,6 @@ __all__ = [
     "seq_at",
     "snapshot",
     "total",
-    "vread",
 ]
 
 
@@ -90,17 +87,6 @@ def read(conn: Connection, filter_: Filter, type_: str, id_: str) -> Row | None:
     return _one(conn, found)
 
 
-def vread(conn: Connection, filter_: Filter, type_: str, id_: str, *, vid: int) -> Row | None:
-    """Return one version, past or current, of a resource that the filter lets through as it is now.
-
-    Past versions lose their search keys in time, so the right to see a version is the
-    right to see its resource.
-    """
-    past = tables.version.alias()
-    visible = _visible(past, filter_, (type_,), id_)
-    return _one(conn, selected(past).where(past.c.vid == vid, visible))
-
-
 def search(
     conn: Connection,
     filter_: Filter,
@@ -133,42 +119,6 @@ def named_by(conn: Connection, tenant: str, seqs: Iterable[int], param: int) -> 
     return tuple(conn.execute(found.order_by(k.val)).scalars())
 
 
-def history(
-    conn: Connection,
-    filter_: Filter,
-    *,
-    types: tuple[str, ...] = (),
-    id: str | None = None,  # noqa: A002 - FHIR's word
-    since: int = 0,
-    snapshot: int,
-    after: Cursor | None = None,
-    count: int,
-) -> Page:
-    """Return versions, deletions among them, newest first, of resources the filter lets through as they are now.
-
-    `types` and `id` name one resource, some types or (empty) all; `since` is a commit
-    number: only later versions are told.
-    """
-    v = tables.version.alias()
-    told = and_(v.c.seq > since, v.c.seq <= snapshot, _visible(v, filter_, types, id))
-    return page(conn, v, (Stretch(v, told, (Column(v.c.seq, descending=True),)),), (after, count))
-
-
-def history_total(
-    conn: Connection,
-    filter_: Filter,
-    *,
-    types: tuple[str, ...] = (),
-    id: str | None = None,  # noqa: A002 - FHIR's word
-    since: int = 0,
-    snapshot: int,
-) -> int:
-    """Count what `history` tells over all its pages."""
-    v = tables.version.alias()
-    told = and_(v.c.seq > since, v.c.seq <= snapshot, _visible(v, filter_, types, id))
-    return conn.execute(select(func.count()).select_from(v).where(told)).scalar_one()
-
-
 # --- SQL ---------------------------------------------------------------------------------
 
 
@@ -184,11 +134,3 @@ def _one(conn: Connection, found: Select[*tuple[object, ...]]) -> Row | None:
 def _named(v: FromClause, types: tuple[str, ...], id_: str | None) -> ColumnElement[bool]:
     of_type = v.c.type.in_(types) if types else true()
     return and_(of_type, true() if id_ is None else v.c.id == id_)
-
-
-def _visible(v: FromClause, filter_: Filter, types: tuple[str, ...], id_: str | None) -> ColumnElement[bool]:
-    """Versions of resources whose current version, be it a deletion, the filter lets through."""
-    now = _rows(filter_, None)
-    same = and_(now.v.c.type == v.c.type, now.v.c.id == v.c.id)
-    current = exists(select(1).select_from(now.v).where(now.theirs, same, filter_.where.sql(now)).correlate(v))
-    return and_(v.c.tenant == filter_.tenant, _named(v, types, id_), current)

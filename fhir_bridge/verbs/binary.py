@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Final
 from fhir_bridge.errors import BusinessRule, Gone, Invalid, Issue, NotFound
 from fhir_bridge.fhir.resource.check import checked
 from fhir_bridge.fhir.resource.reader import read as read_json
+from fhir_bridge.fhir.resource.tree import only, text
 from fhir_bridge.fhir.rest import encode
 from fhir_bridge.fhir.rest.served import BY_TYPE
 from fhir_bridge.store import binaries, resources
 from fhir_bridge.store.binaries import StoredBlob
 from fhir_bridge.store.filter import Filter
+from fhir_bridge.verbs import audit
+from fhir_bridge.verbs.history import vread
 from fhir_bridge.verbs.intake import tenant_key
 from fhir_bridge.verbs.plan import Plan
 from fhir_bridge.verbs.policy import allowed
@@ -39,13 +42,13 @@ def plan(case: Case) -> Plan:
     """
     blob = case.blobs.get(DATA)
     if blob is None:
-        text = "A Binary has content: send it as data, or as the body with its own Content-Type"
-        raise Invalid(text, issues=(Issue("required", text, "Binary.data"),))
+        missing = "A Binary has content: send it as data, or as the body with its own Content-Type"
+        raise Invalid(missing, issues=(Issue("required", missing, "Binary.data"),))
     version = case.version(checked({name: value for name, value in case.json.items() if name != DATA}))
-    if case.current is None:
-        return Plan((version,), contents=(stored(case.id, blob),))
     known = case.bridge.store.read(lambda conn: binaries.of(conn, case.grant.tenant, case.id))
-    if known is None or known.sha256 != blob.sha256:
+    if case.current is None and known is None:
+        return Plan((version,), contents=(stored(case.id, blob),))
+    if known is None or known.sha256 != blob.sha256:  # also beyond a deletion: past versions have it still
         raise BusinessRule("The content of a Binary does not change: send it as a new Binary", at="Binary.data")
     return Plan((version,))
 
@@ -63,13 +66,15 @@ def raw_json(content_type: str, security_context: str | None) -> Json:
     return json | ({"securityContext": {"reference": security_context}} if security_context else {})
 
 
-def opened(bridge: Bridge, grant: Grant, id_: str) -> tuple[Row, StoredBlob, BinaryIO]:
-    """Return a Binary that may be read, where its content is, and the content as a seekable file.
+def opened(bridge: Bridge, grant: Grant, id_: str, *, vid: str | None = None) -> tuple[Row, StoredBlob, BinaryIO]:
+    """Return a Binary that may be read, or one version of it, where its content is, and that as a seekable file.
+
+    The content is that of every version: it does not change.
 
     Raises:
         Gone: its content was removed (retention).
     """
-    row = readable(bridge, grant, id_)
+    row = readable(bridge, grant, id_, vid=vid)
     content = bridge.store.read(lambda conn: binaries.of(conn, grant.tenant, id_))
     if content is None:
         raise Gone("The content of this Binary was removed")
@@ -77,7 +82,7 @@ def opened(bridge: Bridge, grant: Grant, id_: str) -> tuple[Row, StoredBlob, Bin
     return row, content, bridge.blobs.reader(content.blob, content.wrapped_key, key, content.size)
 
 
-def readable(bridge: Bridge, grant: Grant, id_: str) -> Row:
+def readable(bridge: Bridge, grant: Grant, id_: str, *, vid: str | None = None) -> Row:
     """Return a Binary whose bytes the Grant may have: they are for whoever may read their securityContext.
 
     http://hl7.org/fhir/R4/binary.html#security; fhir-smart-rules 4.5. What lives in the EHR
@@ -86,11 +91,9 @@ def readable(bridge: Bridge, grant: Grant, id_: str) -> Row:
     Raises:
         NotFound, Gone: as for any resource. Forbidden: no right to read the type of its context.
     """
-    row = read(bridge, grant, "Binary", id_)
-    sent = read_json(row.body).get("securityContext")
-    named = sent.get("reference") if isinstance(sent, dict) else None
-    context = encode.reference(named, base=bridge.base) if isinstance(named, str) else None
-    type_, _, context_id = (context or "").partition("/")
+    row = read(bridge, grant, "Binary", id_) if vid is None else vread(bridge, grant, "Binary", id_, vid=vid)
+    type_, _, context_id = (encode.reference(context_of(row) or "", base=bridge.base) or "").partition("/")
+    audit.current().via = f"{type_}/{context_id}"
     if type_ not in BY_TYPE:
         return row
     filter_ = allowed(grant, (type_,), "r")
@@ -102,3 +105,8 @@ def readable(bridge: Bridge, grant: Grant, id_: str) -> Row:
 def content_type_of(row: Row) -> str:
     """Return the stored Content-Type."""
     return str(read_json(row.body)["contentType"])
+
+
+def context_of(row: Row) -> str | None:
+    """Return the reference that says whose rights are those of a Binary."""
+    return text(only(read_json(row.body), "securityContext"), "reference")

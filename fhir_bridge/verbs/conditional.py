@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import parse_qsl
 
+from fhir_bridge import clock
 from fhir_bridge.errors import BadParameter, Busy, MultipleMatches
 from fhir_bridge.fhir.rest.search import parse
 from fhir_bridge.store import resources
@@ -26,12 +27,24 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Pairs = tuple[tuple[str, str], ...]
 
-_ROUNDS: Final = 5
+_ROUNDS: Final = 20
+_PAUSE: Final = 0.01  # grows with each round, and differs for each of those that meet
 
 
-def pairs_of(criteria: str) -> Pairs:
-    """Read the text of If-None-Exist, or of a query: `identifier=a|b&status=x`, a leading `?` forgiven."""
-    return tuple(parse_qsl(criteria.removeprefix("?"), keep_blank_values=True))
+def pairs_of(criteria: str, *, of: str | None = None) -> Pairs:
+    """Read the text of If-None-Exist, or of a query: `identifier=a|b&status=x`.
+
+    Some clients send the URL of a search for the type `of`, absolute or relative: it is read too.
+
+    Raises:
+        BadParameter: it is the URL of another search.
+    """
+    path, mark, query = criteria.strip().partition("?")
+    if not mark or "=" in path:
+        return tuple(parse_qsl(criteria.strip(), keep_blank_values=True))
+    if path.rpartition("/")[2] not in {"", of}:
+        raise BadParameter("The condition is about another type of resource")
+    return tuple(parse_qsl(query, keep_blank_values=True))
 
 
 def asked(bridge: Bridge, grant: Grant, type_: str, pairs: Iterable[tuple[str, str]]) -> Filter:
@@ -39,12 +52,13 @@ def asked(bridge: Bridge, grant: Grant, type_: str, pairs: Iterable[tuple[str, s
 
     Raises:
         NotSupported, BadParameter: a name or value that cannot be read: dropping it would widen the match
-            (ruling 20); no criteria at all would match everything.
+            (ruling 20); no criteria, or one without a value, would match everything.
         Forbidden: the answer tells what exists, so it takes the right to search.
     """
-    request = parse(type_, pairs, strict=True, base=bridge.base)
-    if not request.criteria:
-        raise BadParameter("A condition needs search criteria, such as identifier=system|value")
+    given = tuple(pairs)
+    request = parse(type_, given, strict=True, base=bridge.base)
+    if not request.criteria or not all(value for _, value in given):
+        raise BadParameter("A condition needs search criteria with values, such as identifier=system|value")
     return allowed(grant, (type_,), "s").narrowed(*conditions(grant, request))
 
 
@@ -71,9 +85,9 @@ def settled(attempt: Callable[[], T]) -> T:
     Raises:
         Busy: others came between each time.
     """
-    for _ in range(_ROUNDS):
+    for tried in range(_ROUNDS):
         try:
             return attempt()
         except Moved:
-            continue
+            clock.sleep(_PAUSE * tried * clock.random())
     raise Busy("The same resources are being written elsewhere: send the request again", retry_after=1)

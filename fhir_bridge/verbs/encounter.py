@@ -13,6 +13,7 @@ from fhir_bridge.verbs.case import digest_of
 from fhir_bridge.verbs.plan import OnceKey, Plan, merged
 from fhir_bridge.verbs.retract import ERROR, encounter_in_error
 from fhir_bridge.verbs.tasks import new_job
+from fhir_bridge.verbs.under_way import again
 
 if TYPE_CHECKING:
     from fhir_bridge.errors import Issue
@@ -32,10 +33,10 @@ def plan(case: Case) -> Plan:
     version = case.version()
     known = _job(case)
     if known is not None:
-        told = Plan((version,), once=_once(case), released=_released(case), again=(known.id,))
-        if case.json["status"] != ERROR:
-            return told
-        return merged([told, encounter_in_error(case.bridge, case.grant, case.id)])
+        told = [Plan((version,), once=_once(case), released=_released(case)), again(case.bridge, known)]
+        if case.json["status"] == ERROR:
+            told.append(encounter_in_error(case.bridge, case.grant, case.id))
+        return merged(told)
     if not takes_recordings(model):
         return Plan((version,), once=_once(case), released=_released(case))
     task, job = new_job(case, encounter=case.id, subject=subject_of(model))
@@ -57,8 +58,7 @@ def encounter_of(case: Case) -> Encounter:
 
 
 def _job(case: Case) -> Job | None:
-    if case.current is None:
-        return None
+    """Return the job of the interaction, which an Encounter keeps also beyond its deletion."""
     tenant = case.grant.tenant
     found = case.bridge.store.read(lambda conn: jobs.of_encounter(conn, tenant, case.id))
     return next((job for job in found if job.kind == "interaction"), None)

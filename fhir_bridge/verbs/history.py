@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlencode
 
@@ -9,9 +11,10 @@ from fhir_bridge.errors import BadParameter, Gone, NotFound
 from fhir_bridge.fhir.rest import encode
 from fhir_bridge.fhir.rest.bundle import Past
 from fhir_bridge.fhir.rest.bundle import history as bundle
-from fhir_bridge.fhir.rest.served import BY_TYPE
+from fhir_bridge.fhir.rest.served import BY_TYPE, offers
+from fhir_bridge.store import history as past
 from fhir_bridge.store import resources
-from fhir_bridge.store.filter import ALL, Ids, OfType
+from fhir_bridge.store.history import Told
 from fhir_bridge.verbs.paging import Place, links
 from fhir_bridge.verbs.policy import allowed
 from fhir_bridge.verbs.read import find
@@ -21,12 +24,17 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from fhir_bridge.fhir.rest.encode import Moments
     from fhir_bridge.smart.grant import Grant
     from fhir_bridge.store.filter import Filter
     from fhir_bridge.store.resources import Page, Row
     from fhir_bridge.verbs.bridge import Bridge
 
-_PARAMETERS: Final = ("_since", "_at", "_count")
+_PARAMETERS: Final = ("_since", "_at", "_count", "_type")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MS: Final = timedelta(milliseconds=1)
+# Left out of the history of all types unless it is named (ruling 22).
+_NAMED_ONLY: Final = frozenset({"AuditEvent"})
 _METHODS: Final[dict[str, Literal["POST", "PUT", "PATCH", "DELETE"]]] = {
     name: name for name in ("POST", "PUT", "PATCH", "DELETE")
 }
@@ -40,7 +48,7 @@ def vread(bridge: Bridge, grant: Grant, type_: str, id_: str, *, vid: str) -> Ro
     """
     filter_ = allowed(grant, (type_,), "r")
     number = int(vid) if vid.isascii() and vid.isdigit() and len(vid) < 10 else 0  # noqa: PLR2004 - fits any column
-    row = bridge.store.read(lambda conn: resources.vread(conn, filter_, type_, id_, vid=number))
+    row = bridge.store.read(lambda conn: past.vread(conn, filter_, type_, id_, vid=number))
     if row is None:
         raise NotFound(f"There is no such version of this {type_}")
     if row.deleted:
@@ -55,12 +63,13 @@ def history(bridge: Bridge, grant: Grant, path: str, pairs: Iterable[tuple[str, 
         NotFound: the resource never was, or is not for this Grant.
         BadParameter: a parameter twice, or one that cannot be read.
     """
-    query = tuple((name, value) for name, value in pairs if name in _PARAMETERS and value)
-    _options(query)
+    known = _PARAMETERS if not path else _PARAMETERS[:-1]
+    query = tuple((name, value) for name, value in pairs if name in known and value)
+    options = _options(query)
     type_, _, id_ = path.partition("/")
     if id_ and find(bridge, allowed(grant, (type_,), "r"), type_, id_) is None:
         raise NotFound(f"There is no {type_} with this id")
-    if any(name == "_since" for name, _ in query):
+    if {"_since", "_at"} & {*options}:
         bridge.store.barrier(grant.tenant)
     now = bridge.store.read(lambda conn: resources.snapshot(conn, grant.tenant))
     return page(bridge, grant, Place("history", path, query, now.seq, resources.now_ms()))
@@ -68,9 +77,7 @@ def history(bridge: Bridge, grant: Grant, path: str, pairs: Iterable[tuple[str, 
 
 def page(bridge: Bridge, grant: Grant, place: Place) -> str:
     """Answer with one page; the rights are judged anew."""
-    type_, _, id_ = place.path.partition("/")
-    types = (type_,) if type_ else tuple(name for name in BY_TYPE if grant.scopes_for(name, "s"))
-    filter_ = allowed(grant, types or tuple(BY_TYPE), "r" if id_ else "s")
+    filter_ = allowed(grant, _types(grant, place), "r" if "/" in place.path else "s")
     found, total = bridge.store.read(lambda conn: _read(conn, bridge, filter_, place))
     own = f"{bridge.base}/{place.path}".rstrip("/") + "/_history"
     query = urlencode(place.query)
@@ -78,56 +85,73 @@ def page(bridge: Bridge, grant: Grant, place: Place) -> str:
         "self": own + (f"?{query}" if query else ""),
         **links(bridge, grant, place.beside(found, total)),
     }
-    return bundle([_past(row) for row in found.rows], base=bridge.base, links=beside, total=total)
+    revived = bridge.store.read(lambda conn: past.revived(conn, grant.tenant, found.rows))
+    told = [_past(row, is_new=row.vid == 1 or row.seq in revived) for row in found.rows]
+    return bundle(told, base=bridge.base, links=beside, total=total)
+
+
+def _types(grant: Grant, place: Place) -> tuple[str, ...]:
+    """Return the types asked for; of all types, those the Grant may search."""
+    type_ = place.path.partition("/")[0]
+    if type_:
+        return (type_,)
+    named = tuple(name for name in _options(place.query).get("_type", "").split(",") if name)
+    if named:
+        return named
+    every = tuple(name for name in BY_TYPE if offers(name, "history-type") and name not in _NAMED_ONLY)
+    return tuple(name for name in every if grant.scopes_for(name, "s")) or every
 
 
 def _read(conn: Connection, bridge: Bridge, filter_: Filter, place: Place) -> tuple[Page, int]:
-    type_, _, id_ = place.path.partition("/")
-    types, one = (type_,) if type_ else (), id_ or None
-    options = _options(place.query)
-    count = min(int(options.get("_count", bridge.settings.page_size)), bridge.settings.max_page_size)
-    if "_at" in options:
-        return _at(conn, filter_, place, count)
-    tenant = filter_.tenant
-    since = resources.seq_at(conn, tenant, _ms(options["_since"]) - 1) if "_since" in options else 0
-    found = resources.history(
-        conn, filter_, types=types, id=one, since=since, snapshot=place.snapshot, after=place.after, count=count
-    )
+    count = int(_options(place.query).get("_count", bridge.settings.page_size))
+    told = _told(conn, filter_.tenant, place)
+    found = past.history(conn, filter_, told, after=place.after, count=min(count, bridge.settings.max_page_size))
     total = place.total
-    if total is None:
-        total = resources.history_total(conn, filter_, types=types, id=one, since=since, snapshot=place.snapshot)
-    return found, total
+    return found, past.history_total(conn, filter_, told) if total is None else total
 
 
-def _at(conn: Connection, filter_: Filter, place: Place, count: int) -> tuple[Page, int]:
-    """Read the versions that were current at a moment: a search in the snapshot of that time."""
+def _told(conn: Connection, tenant: str, place: Place) -> Told:
+    """Turn times into commits. _at tells what was current at some time within its span (http.html#history)."""
+    options = _options(place.query)
     type_, _, id_ = place.path.partition("/")
-    narrowed = filter_.narrowed(OfType((type_,)) if type_ else ALL, Ids((id_,)) if id_ else ALL)
-    then = min(place.snapshot, resources.seq_at(conn, filter_.tenant, _ms(_options(place.query)["_at"])))
-    found = resources.search(conn, narrowed, snapshot=then, after=place.after, count=count)
-    return found, resources.total(conn, narrowed, snapshot=then)
+    told = Told(place.snapshot, types=(type_,) if type_ else (), id=id_ or None)
+    if "_since" in options:
+        told = replace(told, since=resources.seq_at(conn, tenant, _ms(_moments(options["_since"]).start) - 1))
+    if "_at" not in options:
+        return told
+    span = _moments(options["_at"])
+    first, last = (resources.seq_at(conn, tenant, ms) for ms in (_ms(span.start), _ms(span.end) - 1))
+    return replace(told, snapshot=min(place.snapshot, last), current_after=first)
 
 
 def _options(query: tuple[tuple[str, str], ...]) -> dict[str, str]:
     """Return the parameters, each of which may be given once (http.html#history)."""
     options = dict(query)
     if len(options) < len(query):
-        raise BadParameter("_since, _at and _count are given once each")
-    if not options.get("_count", "1").isdecimal():
+        raise BadParameter("_since, _at, _count and _type are given once each")
+    count = options.get("_count", "1")
+    if not (count.isascii() and count.isdigit() and len(count) < 10):  # noqa: PLR2004 - fits any integer
         raise BadParameter("_count is a whole number")
     for name in ("_since", "_at"):
         if name in options:
-            _ms(options[name])
+            _moments(options[name])
+    if any(not offers(name, "history-type") for name in options.get("_type", "").split(",") if name):
+        raise BadParameter("_type names types whose history is served, separated by commas")
     return options
 
 
-def _ms(text: str) -> int:
+def _moments(text: str) -> Moments:
     found = encode.moments(text.replace(" ", "+"))
     if found is None:
         raise BadParameter("_since and _at are instants, such as 2026-11-22T08:15:00Z")
-    return int(found.start.timestamp() * 1000)
+    return found
 
 
-def _past(row: Row) -> Past:
+def _ms(moment: datetime) -> int:
+    """Return the first millisecond that is not before a moment: versions are stamped with whole ones."""
+    return -((_EPOCH - moment) // _MS)
+
+
+def _past(row: Row, *, is_new: bool) -> Past:
     method = _METHODS[row.method]
-    return Past(row.type, row.id, row.vid, row.at, method, None if row.deleted else row.body)
+    return Past(row.type, row.id, row.vid, row.at, method, None if row.deleted else row.body, is_new=is_new)

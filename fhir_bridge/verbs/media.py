@@ -16,14 +16,16 @@ from fhir_bridge.mapping.accepted import accepted_media
 from fhir_bridge.mapping.encounter import takes_recordings
 from fhir_bridge.mapping.media import stream_config_from_media, transport_of
 from fhir_bridge.mapping.origin import subject_of
-from fhir_bridge.store import resources
-from fhir_bridge.store.filter import Keys
+from fhir_bridge.mapping.tables import ENCOUNTER_STATUS
+from fhir_bridge.store import jobs, resources
+from fhir_bridge.store.filter import Filter, Ids, Keys, Not, OfType
 from fhir_bridge.store.versions import Once
 from fhir_bridge.verbs.case import digest_of
-from fhir_bridge.verbs.plan import OnceKey, Plan
+from fhir_bridge.verbs.plan import Condition, OnceKey, Plan, merged
 from fhir_bridge.verbs.policy import allowed
 from fhir_bridge.verbs.record import new_version
 from fhir_bridge.verbs.recording import DATA, recording_of
+from fhir_bridge.verbs.retract import ERROR, media_in_error
 from fhir_bridge.verbs.tasks import new_job
 
 if TYPE_CHECKING:
@@ -42,13 +44,15 @@ def plan(case: Case) -> Plan:
     """Plan one Media.
 
     Raises:
-        BusinessRule: no audio, other audio than before, an Encounter that takes none.
+        BusinessRule: no audio, other audio than before, an Encounter that takes none, a deleted Media.
         UnresolvedReference: the Encounter or Binary it names is not here.
         UnusableAudio: not audio that can be read, or not what it was declared to be.
         NotMapped: Corti has no word for an element.
     """
     if case.current is not None:
         return _amended(case)
+    if case.bridge.store.read(lambda conn: jobs.of_media(conn, case.grant.tenant, case.id)) is not None:
+        raise BusinessRule("This Media was deleted and its results taken back: send it as a new Media", at="Media.id")
     recording = recording_of(case)
     encounter = _encounter(case)
     json = _accepted(case, recording)
@@ -57,6 +61,7 @@ def plan(case: Case) -> Plan:
     task, job = new_job(case, encounter=str(encounter.id), subject=subject_of(encounter, media), media=case.id)
     return Plan(
         (case.version(json), task, *_binary(case, recording)),
+        conditions=_still_taken(case, str(encounter.id)),
         once=(_once(case, str(encounter.id), recording.content.sha256),),
         contents=(recording.content,) if recording.is_new else (),
         jobs=(job,),
@@ -64,7 +69,10 @@ def plan(case: Case) -> Plan:
 
 
 def _amended(case: Case) -> Plan:
-    """An EHR may amend what it said about a recording; audio, its type and status stay (ruling 7)."""
+    """An EHR may amend what it said about a recording; audio, its type and status stay (ruling 7).
+
+    But it may say that the recording is entered in error: that takes the results back.
+    """
     assert case.current is not None  # noqa: S101 - the caller asked
     before = read(case.current.body)
     sent, kept = only(case.json, "content"), only(before, "content")
@@ -73,7 +81,10 @@ def _amended(case: Case) -> Plan:
     if case.json.get("encounter") != before.get("encounter"):
         raise BusinessRule("A recording stays with its Encounter: send it as a new Media", at=AT)
     owned = {name: kept[name] for name in ("contentType", "url", "size", "hash")}
-    return Plan((case.version(checked({**case.json, "status": before["status"], "content": {**sent, **owned}})),))
+    is_error = case.json.get("status") == ERROR
+    status = ERROR if is_error else before["status"]
+    plan = Plan((case.version(checked({**case.json, "status": status, "content": {**sent, **owned}})),))
+    return merged([plan, media_in_error(case.bridge, case.grant, case.id)]) if is_error else plan
 
 
 def _accepted(case: Case, recording: Recording) -> Json:
@@ -109,6 +120,17 @@ def _encounter(case: Case) -> Encounter:
     if not takes_recordings(encounter):
         raise BusinessRule("The Encounter is cancelled or entered in error: it takes no recordings", at=AT)
     return encounter
+
+
+def _still_taken(case: Case, encounter: str) -> tuple[Condition, ...]:
+    """Return the condition that nobody cancels the Encounter, or takes it back, before the recording is stored."""
+    if f"Encounter/{encounter}" in case.within:
+        return ()
+    status = BY_TYPE["Encounter"].param("status")
+    assert status is not None  # noqa: S101 - served.py lists it
+    ended = Keys(status.number, tuple(encode.token(row.code) for row in ENCOUNTER_STATUS.values() if not row.records))
+    filter_ = Filter(case.grant.tenant).narrowed(OfType(("Encounter",)), Ids((encounter,)), Not(ended))
+    return (Condition(filter_, (encounter,)),)
 
 
 def _by_identifier(case: Case, identifier: object) -> Json | None:

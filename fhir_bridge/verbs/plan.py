@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fhir_bridge.store.audit import AuditRow
     from fhir_bridge.store.binaries import StoredBlob
     from fhir_bridge.store.filter import Filter
-    from fhir_bridge.store.jobs import NewJob
+    from fhir_bridge.store.jobs import Job, NewJob
     from fhir_bridge.store.versions import NewVersion, Once, Row
     from fhir_bridge.verbs.bridge import Bridge
 
@@ -33,7 +33,7 @@ class OnceKey:
 
 @dataclass(frozen=True)
 class Condition:
-    """What a plan was made under: `filter` lets exactly the resources with these ids through."""
+    """What a plan was made under: `filter` lets exactly the resources with these ids through, in any order."""
 
     filter: Filter
     ids: tuple[str, ...]
@@ -53,13 +53,14 @@ class Removal:
 class Plan:
     """The writes of one request, in the order of their rows.
 
-    `released` are (type, id) whose claims end before `once` is claimed; `again` and
-    `cancel` are ids of jobs.
+    `seen` are jobs as they stood when the plan was made; `released` are (type, id) whose
+    claims end before `once` is claimed; `again` and `cancel` are ids of jobs.
     """
 
     versions: tuple[NewVersion, ...] = ()
     removals: tuple[Removal, ...] = ()
     conditions: tuple[Condition, ...] = ()
+    seen: tuple[Job, ...] = ()
     once: tuple[OnceKey, ...] = ()
     released: tuple[tuple[str, str], ...] = ()
     contents: tuple[StoredBlob, ...] = ()
@@ -103,8 +104,7 @@ def commit(bridge: Bridge, tenant: str, plan: Plan, entries: Iterable[AuditRow] 
     recorded = tuple(map(trail.completed, entries))
 
     def write(conn: Connection) -> tuple[Row, ...]:
-        for condition in plan.conditions:
-            _require(conn, condition)
+        _require(conn, tenant, plan)
         rows = versions.put(conn, tenant, plan.versions)
         for each in plan.removals:
             versions.remove(conn, tenant, each.type, each.id, author=each.author, expect=each.expect)
@@ -122,12 +122,22 @@ def commit(bridge: Bridge, tenant: str, plan: Plan, entries: Iterable[AuditRow] 
     return rows
 
 
-def _require(conn: Connection, condition: Condition) -> None:
-    """Ask once more, where no one else can write: the tenant's row is locked (reliability.md, rule 2)."""
-    versions.hold(conn, condition.filter.tenant)
-    found = resources.search(conn, condition.filter, count=2).rows
-    if tuple(row.id for row in found) != condition.ids:
-        raise Moved
+def _require(conn: Connection, tenant: str, plan: Plan) -> None:
+    """Ask once more, where no one else can write: the tenant's row is locked (reliability.md, rule 2).
+
+    Raises:
+        Moved: other resources meet a condition now, or a job was claimed, given back or ended.
+    """
+    if plan.conditions or plan.seen:
+        versions.hold(conn, tenant)
+    for condition in plan.conditions:
+        found = resources.search(conn, condition.filter, count=len(condition.ids) + 1).rows
+        if sorted(row.id for row in found) != sorted(condition.ids):
+            raise Moved
+    for job in plan.seen:
+        now = jobs.by_id(conn, job.id)
+        if now is None or (now.epoch, now.owner, now.state) != (job.epoch, job.owner, job.state):
+            raise Moved
 
 
 def _claims(conn: Connection, tenant: str, plan: Plan) -> None:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from fhir_bridge import clock
-from fhir_bridge.errors import Duplicate, Invalid, Issue, NotFound, VersionConflict
+from fhir_bridge.errors import BusinessRule, Duplicate, Invalid, Issue, NotFound, VersionConflict
 from fhir_bridge.fhir.resource.check import checked
+from fhir_bridge.fhir.resource.subset import is_subset
 from fhir_bridge.store.audit import AuditRow
 from fhir_bridge.store.filter import Filter
 from fhir_bridge.verbs import binary, encounter, media, tasks
@@ -63,7 +64,14 @@ _CHECK_LATER: Final = frozenset({"Media", "Binary"})  # once their audio is repl
 
 
 def planned(case: Case) -> Plan:
-    """Check a resource and work out what writing it will change."""
+    """Check a resource and work out what writing it will change.
+
+    Raises:
+        BusinessRule: a part of a resource, as a summary is, would replace the whole.
+    """
+    if case.method == "PUT" and is_subset(case.json):
+        text = "This is a part of the resource (SUBSETTED): read the whole of it, and send that"
+        raise BusinessRule(text, at=f"{case.type}.meta.tag")
     if case.type not in _CHECK_LATER:
         checked(case.json)
     return PLANS.get(case.type, _simple)(case)
@@ -79,7 +87,7 @@ def create(by: Writer, json: Json, *, unless: Pairs = ()) -> Written:
     type_ = str(json["resourceType"])
     allowed(by.grant, (type_,), "c")
     if not unless:
-        return _created(by, json, ())
+        return settled(lambda: _created(by, json, ()))
     filter_ = asked(by.bridge, by.grant, type_, unless)
 
     def attempt() -> Written:
@@ -109,8 +117,10 @@ def update_matching(by: Writer, json: Json, criteria: Pairs, *, expect: int | No
 
     Raises:
         Invalid: the body has the id of another one. MultipleMatches: several meet them.
+        Duplicate: none meets them, and the body's id is that of another resource.
     """
     type_ = str(json["resourceType"])
+    allowed(by.grant, (type_,), "u")
     filter_ = asked(by.bridge, by.grant, type_, criteria)
 
     def attempt() -> Written:
@@ -118,7 +128,9 @@ def update_matching(by: Writer, json: Json, criteria: Pairs, *, expect: int | No
         if row is not None and json.get("id", row.id) != row.id:
             text = "The criteria meet a resource with another id than the body's"
             raise Invalid(text, issues=(Issue("value", text, f"{type_}.id"),))
-        id_ = row.id if row else json.get("id") or clock.new_id()
+        id_ = row.id if row else str(json.get("id") or clock.new_id())
+        if row is None and current_of(by.bridge, by.grant, type_, id_) is not None:
+            raise Duplicate("No resource meets the criteria, and the id is that of another one", at=f"{type_}.id")
         return updated(by, {**json, "id": id_}, expect, condition(filter_, row))
 
     return settled(attempt)
@@ -126,12 +138,13 @@ def update_matching(by: Writer, json: Json, criteria: Pairs, *, expect: int | No
 
 def _created(by: Writer, json: Json, conditions: tuple[Condition, ...]) -> Written:
     case = Case(by.bridge, by.grant, {**json, "id": clock.new_id()}, "POST", blobs=by.blobs)
-    plan = replace(planned(case), conditions=conditions)
+    plan = planned(case)
+    plan = replace(plan, conditions=(*conditions, *plan.conditions))
     try:
         row = commit(by.bridge, by.grant.tenant, plan, [entry(case, by.request, 201)])[0]
     except Taken as taken:
         return Written(existing_of(case, taken), is_new=False, keeps_audio=False)
-    return Written(row, is_new=True, hints=_hints(case), keeps_audio=bool(plan.contents))
+    return Written(row, is_new=True, hints=hints_of(case), keeps_audio=bool(plan.contents))
 
 
 def updated(
@@ -145,22 +158,25 @@ def updated(
     """
     type_, id_ = str(json["resourceType"]), str(json["id"])
     current = current_of(by.bridge, by.grant, type_, id_)
-    if current is None and expect:
-        raise VersionConflict("If-Match names a version, but there is no such resource")
-    based_on = (seen if expect is None else expect) if current else 0
+    if expect is not None and (current is None or current.vid != expect):
+        raise VersionConflict("If-Match names another version than the current one: read it again")
+    if current is not None and seen not in {None, current.vid}:
+        raise Moved
+    # What is planned from the version there is holds for that one only; what is sent replaces any.
+    is_free = expect is None and seen is None and type_ not in PLANS
+    based_on = 0 if current is None else None if is_free else current.vid
     case = Case(by.bridge, by.grant, json, "PUT", current, by.blobs, expect=based_on)
-    plan = replace(planned(case), conditions=conditions)
+    plan = planned(case)
+    plan = replace(plan, conditions=(*conditions, *plan.conditions))
     try:
         rows = commit(by.bridge, by.grant.tenant, plan, [entry(case, by.request, 200 if current else 201)])
     except Taken as taken:
         raise _duplicate(case) from taken
-    except VersionConflict as exc:
-        if expect is None:  # created by another since it was looked for: it is an update now
-            raise Moved from exc
-        raise
+    except VersionConflict as exc:  # another has written since it was looked at: look again
+        raise Moved from exc
     row = rows[0] if rows else current
     assert row is not None  # noqa: S101 - a plan without rows amends what is there
-    return Written(row, is_new=current is None, hints=_hints(case), keeps_audio=bool(plan.contents))
+    return Written(row, is_new=current is None, hints=hints_of(case), keeps_audio=bool(plan.contents))
 
 
 def entry(case: Case, request: str, status: int) -> AuditRow:
@@ -202,5 +218,6 @@ def _duplicate(case: Case) -> Duplicate:
     return Duplicate(text, at=at)
 
 
-def _hints(case: Case) -> tuple[Issue, ...]:
+def hints_of(case: Case) -> tuple[Issue, ...]:
+    """Return warnings about what was stored."""
     return encounter.hints(case) if case.type == "Encounter" else ()

@@ -11,13 +11,15 @@ from fhir_bridge.errors import BlobDamaged, NotFound
 from fhir_bridge.fhir.resource.models import Encounter, Media, Model, Patient, Practitioner, model_of
 from fhir_bridge.fhir.resource.reader import read
 from fhir_bridge.fhir.rest import encode
-from fhir_bridge.store import binaries
+from fhir_bridge.store import Filter, binaries, resources
+from fhir_bridge.store.history import vread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
     from fhir_bridge.fhir.resource.reader import Json
+    from fhir_bridge.store.resources import Row
     from fhir_bridge.worker.rooms import Run
 
 M = TypeVar("M", bound=Model)
@@ -42,19 +44,21 @@ class Recording:
 
 
 def visit_of(run: Run) -> Visit:
-    """Read the run's Encounter, its patient and its practitioners.
-
-    Raises:
-        NotFound: the Encounter was deleted.
-    """
-    row = run.row("Encounter", run.job.encounter)
-    if row is None:
-        raise NotFound("The Encounter was deleted")
-    encounter = _typed(Encounter, read(row.body))
+    """Read the run's Encounter, its patient and its practitioners; one that was deleted counts as entered in error."""
+    row = run.read(lambda conn: resources.read(conn, Filter(run.job.tenant), "Encounter", run.job.encounter))
+    assert row is not None  # noqa: S101 - a job has its Encounter, of which past versions stay
+    encounter = _typed(Encounter, read(row.body) if not row.deleted else _before_deletion(run, row))
     people = (one.individual.reference for one in encounter.participant or () if one.individual)
     found = (_referenced(run, Practitioner, reference) for reference in people)
     subject = encounter.subject.reference if encounter.subject else None
     return Visit(encounter, row.vid, _referenced(run, Patient, subject), tuple(one for one in found if one is not None))
+
+
+def _before_deletion(run: Run, row: Row) -> Json:
+    filter_ = Filter(run.job.tenant)
+    last = run.read(lambda conn: vread(conn, filter_, row.type, row.id, vid=row.vid - 1))
+    assert last is not None  # noqa: S101 - a deletion follows what it deletes
+    return read(last.body) | {"status": "entered-in-error"}
 
 
 def recording_of(run: Run) -> Recording:

@@ -11,7 +11,7 @@ from fhir_bridge.keyring import KeyRing
 from fhir_bridge.store import Filter, Store, jobs, resources
 from fhir_bridge.store.states import State
 from fhir_bridge.worker.accounts import Account, Accounts
-from fhir_bridge.worker.leases import Hold, Leases
+from fhir_bridge.worker.leases import Cancelled, Hold, Leases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -97,9 +97,14 @@ class Run:
 
         Raises:
             Fenced: another worker may have the job.
+            Cancelled: it was asked to stop. Results may have been taken back: none may follow.
             VersionConflict: a resource was written by someone else since it was read.
         """
-        self._commit(versions, also, lambda conn: jobs.advance(conn, self.hold.claim, state=state, **(changes or {})))
+
+        def advance(conn: Connection) -> Job:
+            return _wanted(jobs.advance(conn, self.hold.claim, state=state, **(changes or {})))
+
+        self._commit(versions, also, advance)
 
     def finish(
         self,
@@ -109,9 +114,18 @@ class Run:
         error: BridgeError | None = None,
         unless: Callable[[Connection], object] | None = None,
     ) -> None:
-        """End the job, and let the next one of its encounter begin; `unless` may raise against it."""
+        """End the job, and let the next one of its encounter begin; `unless` may raise against it.
+
+        Raises:
+            Cancelled: it was asked to stop before its results were complete.
+        """
         code, text = (error.issue, error.text) if error else (None, None)
-        self._commit(versions, unless, lambda conn: jobs.finish(conn, self.hold.claim, state, code=code, text=text))
+
+        def finish(conn: Connection) -> Job:
+            found = jobs.finish(conn, self.hold.claim, state, code=code, text=text)
+            return _wanted(found) if state is State.PUBLISHED else found
+
+        self._commit(versions, unless, finish)
 
     def release(self, versions: Sequence[NewVersion] = (), *, state: State | None = None, delay: float = 0.0) -> None:
         """Give the job back to the queue; suspended, it remembers since when."""
@@ -137,3 +151,10 @@ class Run:
             return end(conn)
 
         self.job = self.rooms.store.write(write)
+
+
+def _wanted(job: Job) -> Job:
+    """Return the job, unless it was asked to stop."""
+    if job.cancel:
+        raise Cancelled("The job was cancelled", at=job.id)
+    return job

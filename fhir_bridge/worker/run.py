@@ -118,7 +118,7 @@ def _moved(this: Run, visit: Visit) -> Callable[[Connection], None]:
 
     def check(conn: Connection) -> None:
         row = resources.read(conn, Filter(this.job.tenant), "Encounter", this.job.encounter)
-        if row is not None and not row.deleted and row.vid != visit.vid:
+        if row is not None and row.vid != visit.vid:
             raise _Moved("The Encounter was changed meanwhile")
 
     return check

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 _PLACE = '"\\u0000"'
 
 
-def write(json: Json) -> str:
-    """Return `json` as compact text; encoded as UTF-8 it is what is stored and sent.
+def write(json: Json, *, indent: int | None = None) -> str:
+    """Return `json` as compact text; encoded as UTF-8 it is what is stored and sent. `indent` is for people.
 
     Python's C encoder cannot write a Decimal as a number, so each is first written as a
     NUL, which no FHIR string holds, and put in afterwards.
@@ -28,7 +28,8 @@ def write(json: Json) -> str:
         numbers.append(str(value if isinstance(value, Number) else Number(value)))
         return "\0"
 
-    text = _json.dumps(json, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=place)
+    separators = (",", ":") if indent is None else (",", ": ")
+    text = _json.dumps(json, ensure_ascii=False, separators=separators, allow_nan=False, default=place, indent=indent)
     return _put_in(text, numbers) if numbers else text
 
 

@@ -29,7 +29,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Past:
-    """One version of a history, a deletion when it has no body; `at` is its instant."""
+    """One version of a history, a deletion when it has no body; `at` is its instant.
+
+    `is_new`: there was nothing before it, or only a deletion.
+    """
 
     type: str
     id: str
@@ -37,6 +40,7 @@ class Past:
     at: str
     method: Literal["POST", "PUT", "PATCH", "DELETE"]
     body: str | None = None
+    is_new: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,7 @@ def _past(root: str, version: Past) -> str:
     if version.body is None:
         status, resource = HTTPStatus.NO_CONTENT, ""
     else:
-        status = HTTPStatus.CREATED if version.vid == 1 else HTTPStatus.OK
+        status = HTTPStatus.CREATED if version.is_new else HTTPStatus.OK
         resource = f'"resource":{version.body},'
     response = _response(status, etag=f'W/"{version.vid}"', last_modified=version.at)
     asked = write({"method": version.method, "url": url})

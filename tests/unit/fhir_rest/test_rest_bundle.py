@@ -64,7 +64,7 @@ def test_a_history_shows_each_version_with_its_request_and_deletions_without_res
     versions = [
         Past("Patient", "1", 3, "2026-11-22T08:15:02.000Z", "DELETE"),
         Past("Patient", "1", 2, "2026-11-22T08:15:01.000Z", "PUT", PATIENT),
-        Past("Patient", "1", 1, "2026-11-22T08:15:00.000Z", "POST", PATIENT),
+        Past("Patient", "1", 1, "2026-11-22T08:15:00.000Z", "POST", PATIENT, is_new=True),
     ]
 
     found = read(history(versions, base=BASE, links={"self": "s"}, total=3))

@@ -10,6 +10,7 @@ from store_making import MINE, TENANT, new, put
 from fhir_bridge.errors import Forbidden, VersionConflict
 from fhir_bridge.store import Filter, oauth, resources
 from fhir_bridge.store.filter import Chain, Keys, OfType, Seq
+from fhir_bridge.store.history import Told, history, history_total, revived, vread
 
 
 def ids(page: resources.Page) -> list[str]:
@@ -63,7 +64,7 @@ def test_a_new_version_replaces_the_one_before_and_its_keys(store):
 def test_two_versions_of_one_resource_in_one_write_follow_each_other(store):
     rows = put(store, new(), new(method="PUT"), new(method="PUT"))
 
-    told = store.read(lambda conn: resources.history(conn, MINE, snapshot=9, count=9))
+    told = store.read(lambda conn: history(conn, MINE, Told(9), count=9))
 
     assert [row.vid for row in rows] == [1, 2, 3]
     assert [row.vid for row in told.rows] == [3, 2, 1]
@@ -143,9 +144,7 @@ def test_a_past_version_is_seen_by_whoever_sees_the_resource_now(store):
     put(store, new(keys=[(1, "now")]))
 
     def first(value: str) -> resources.Row | None:
-        return store.read(
-            lambda conn: resources.vread(conn, MINE.narrowed(Keys(1, (value,))), "Encounter", "e1", vid=1)
-        )
+        return store.read(lambda conn: vread(conn, MINE.narrowed(Keys(1, (value,))), "Encounter", "e1", vid=1))
 
     assert first("now").vid == 1
     assert first("before") is None
@@ -154,8 +153,8 @@ def test_a_past_version_is_seen_by_whoever_sees_the_resource_now(store):
 def test_a_version_that_never_was_is_not_found(store):
     put(store, new())
 
-    assert store.read(lambda conn: resources.vread(conn, MINE, "Encounter", "e1", vid=2)) is None
-    assert store.read(lambda conn: resources.vread(conn, MINE, "Patient", "e1", vid=1)) is None
+    assert store.read(lambda conn: vread(conn, MINE, "Encounter", "e1", vid=2)) is None
+    assert store.read(lambda conn: vread(conn, MINE, "Patient", "e1", vid=1)) is None
 
 
 def test_pages_of_a_snapshot_hold_each_resource_once_whatever_is_written_meanwhile(store):
@@ -195,10 +194,9 @@ def test_history_tells_deletions_newest_first_and_in_pages(store):
 
     def told(**which):
         count = which.pop("count", 9)
-        page = store.read(lambda conn: resources.history(conn, MINE, snapshot=9, count=count, **which))
-        assert count < 9 or store.read(lambda conn: resources.history_total(conn, MINE, snapshot=9, **which)) == len(
-            page.rows
-        )
+        asked = Told(9, **which)
+        page = store.read(lambda conn: history(conn, MINE, asked, count=count))
+        assert count < 9 or store.read(lambda conn: history_total(conn, MINE, asked)) == len(page.rows)
         return [(row.id, row.vid, row.deleted) for row in page.rows], page.following
 
     everything = [("a", 3, True), ("b", 1, False), ("a", 2, False), ("a", 1, False)]
@@ -206,8 +204,32 @@ def test_history_tells_deletions_newest_first_and_in_pages(store):
     assert told(types=("Patient",))[0] == [("b", 1, False)]
     assert told(types=("Encounter",), id="a", since=1)[0] == [("a", 3, True), ("a", 2, False)]
     begun, following = told(count=3)
-    assert store.read(lambda conn: resources.history(conn, MINE, snapshot=9, after=following, count=9)).rows[0].vid == 1
+    assert store.read(lambda conn: history(conn, MINE, Told(9), after=following, count=9)).rows[0].vid == 1
     assert begun == everything[:3]
+
+
+def test_what_was_current_within_a_span_of_commits_is_told_without_deletions(store):
+    put(store, new("a"))
+    put(store, new("a", method="PUT"))
+    store.write(lambda conn: resources.remove(conn, TENANT, "Encounter", "a", author="x"))
+    put(store, new("a", method="PUT"))
+
+    def current(after: int, upto: int) -> list[int]:
+        page = store.read(lambda conn: history(conn, MINE, Told(upto, current_after=after), count=9))
+        return [row.vid for row in page.rows]
+
+    assert [current(n, n) for n in range(1, 5)] == [[1], [2], [], [4]]
+    assert current(1, 4) == [4, 2, 1]
+    assert current(2, 3) == [2]
+
+
+def test_what_followed_a_deletion_is_known(store):
+    rows = [put(store, new("a"))[0], put(store, new("a", method="PUT"))[0]]
+    store.write(lambda conn: resources.remove(conn, TENANT, "Encounter", "a", author="x"))
+    rows += put(store, new("a", method="PUT"))
+
+    assert store.read(lambda conn: revived(conn, TENANT, rows)) == {4}
+    assert store.read(lambda conn: revived(conn, TENANT, ())) == frozenset()
 
 
 def test_times_become_commit_numbers(store):
@@ -234,8 +256,8 @@ def test_a_tenant_sees_nothing_of_another(store):
     for node in (Keys(1, ("x",)), Chain(2, ("Patient",), Keys(3, ("y",))), OfType(("Patient",))):
         assert store.read(lambda conn, node=node: resources.search(conn, other.narrowed(node), count=9)).rows == ()
     assert store.read(lambda conn: resources.read(conn, other, "Patient", "p")) is None
-    assert store.read(lambda conn: resources.vread(conn, other, "Patient", "p", vid=1)) is None
-    assert len(store.read(lambda conn: resources.history(conn, other, snapshot=9, count=9)).rows) == 1
+    assert store.read(lambda conn: vread(conn, other, "Patient", "p", vid=1)) is None
+    assert len(store.read(lambda conn: history(conn, other, Told(9), count=9)).rows) == 1
 
 
 def test_a_value_that_may_exist_once_belongs_to_the_first(store):
