@@ -78,7 +78,8 @@ def target(app: Flask) -> Target:
     app.extensions["fhir-bridge"].store.write(lambda conn: oauth.add_client(conn, client))
     found = [json.loads(file.read_text()) for file in sorted(FOLDER.glob("*.json"))]
     examples: dict[str, dict[str, Any]] = {one["resourceType"]: one for one in found} | {"Bundle": EXAMPLES["Bundle"]}
-    examples["Media"] = EXAMPLES["Media"] | {"encounter": {"reference": "Encounter/here"}}
+    identifier = [{"system": "urn:fuzz", "value": "recording"}]  # without, the same audio would be the same Media
+    examples["Media"] = EXAMPLES["Media"] | {"encounter": {"reference": "Encounter/here"}, "identifier": identifier}
     examples["Binary"]["data"] = EXAMPLES["Media"]["content"]["data"]
     made = Target(app, examples)
     made.fill()
