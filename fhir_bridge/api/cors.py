@@ -22,7 +22,8 @@ _PORTS: Final = {"https": 443, "http": 80}
 _METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE"  # which of them a path has, the request itself learns
 _SENT: Final = (
     "Accept, Authorization, Content-Type, If-Match, If-Modified-Since, If-None-Exist, If-None-Match, Prefer, Range, "
-    "Tus-Resumable, Upload-Length, Upload-Metadata, Upload-Offset, X-Request-Id, X-Security-Context"
+    "Tus-Resumable, Upload-Length, Upload-Metadata, Upload-Offset, X-Provenance, X-Request-Id, "
+    "X-Security-Context"
 )
 _SHOWN: Final = (
     "Content-Location, Content-Range, ETag, Last-Modified, Location, Preference-Applied, Retry-After, "

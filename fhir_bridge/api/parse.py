@@ -9,9 +9,10 @@ from flask import Response, g, request
 from fhir_bridge.api import respond
 from fhir_bridge.api.guard import bridge
 from fhir_bridge.api.negotiate import JSON_PATCH, answered_with, require_fhir_body, require_plain_encoding
-from fhir_bridge.errors import BadParameter, MethodNotAllowed, NoSuchRoute
+from fhir_bridge.errors import BadParameter, Invalid, Issue, Malformed, MethodNotAllowed, NoSuchRoute
 from fhir_bridge.fhir.resource.fhir_patch import fhir_patched
 from fhir_bridge.fhir.resource.json_patch import json_patched
+from fhir_bridge.fhir.resource.reader import read
 from fhir_bridge.fhir.rest.served import BY_TYPE, offers
 from fhir_bridge.verbs.conditional import pairs_of
 from fhir_bridge.verbs.write import Writer
@@ -41,7 +42,7 @@ _LONGEST_VID: Final = 10
 
 def writer(who: Grant, intake: Intake) -> Writer:
     """Return who writes in this request."""
-    return Writer(bridge(), who, intake.blobs, g.request_id)
+    return Writer(bridge(), who, intake.blobs, g.request_id, provenance())
 
 
 def stored(intake: Intake, written: Written) -> Response:
@@ -49,6 +50,23 @@ def stored(intake: Intake, written: Written) -> Response:
     if written.keeps_audio:
         intake.keep()
     return respond.row(written.row, base=bridge().base, status=201 if written.is_new else 200, hints=written.hints)
+
+
+def provenance() -> Json | None:
+    """Return the Provenance in the header, which says where that comes from which is written.
+
+    http://hl7.org/fhir/R4/provenance.html#header
+    """
+    sent = request.headers.get("X-Provenance")
+    if sent is None:
+        return None
+    json = read(sent.encode("latin-1"))  # as WSGI hands on the bytes of a header
+    if json.get("resourceType") != "Provenance":
+        raise Malformed("X-Provenance has to be a Provenance", at="resourceType")
+    if "target" in json:
+        text = "The Provenance of a header has no target: it is what the request writes"
+        raise Invalid(text, issues=(Issue("invalid", text, "Provenance.target"),))
+    return json
 
 
 def criteria() -> Pairs:

@@ -14,15 +14,15 @@ from fhir_bridge.store.filter import Filter
 from fhir_bridge.verbs import binary, encounter, media, tasks
 from fhir_bridge.verbs.case import Case
 from fhir_bridge.verbs.conditional import Pairs, asked, condition, match, settled
-from fhir_bridge.verbs.plan import Moved, Plan, Taken, commit
+from fhir_bridge.verbs.plan import Moved, Plan, Taken, commit, merged
 from fhir_bridge.verbs.policy import allowed
 from fhir_bridge.verbs.read import find
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from fhir_bridge.blobs.sealing import Blob
-    from fhir_bridge.fhir.resource.reader import Json
+    from fhir_bridge.fhir.resource.reader import Json, JsonValue
     from fhir_bridge.smart.grant import Grant
     from fhir_bridge.store.resources import Row
     from fhir_bridge.verbs.bridge import Bridge
@@ -31,12 +31,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Writer:
-    """Who writes, with which audio, in which request."""
+    """Who writes, with which audio, in which request; `provenance` is stored beside what is written."""
 
     bridge: Bridge
     grant: Grant
     blobs: Mapping[str, Blob]
     request: str
+    provenance: Json | None = None
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def update_matching(by: Writer, json: Json, criteria: Pairs, *, expect: int | No
 def _created(by: Writer, json: Json, conditions: tuple[Condition, ...]) -> Written:
     case = Case(by.bridge, by.grant, {**json, "id": clock.new_id()}, "POST", blobs=by.blobs)
     plan = planned(case)
-    plan = replace(plan, conditions=(*conditions, *plan.conditions))
+    plan = with_provenance(by, replace(plan, conditions=(*conditions, *plan.conditions)), [case])
     try:
         row = commit(by.bridge, by.grant.tenant, plan, [entry(case, by.request, 201)])[0]
     except Taken as taken:
@@ -167,7 +168,7 @@ def updated(
     based_on = 0 if current is None else None if is_free else current.vid
     case = Case(by.bridge, by.grant, json, "PUT", current, by.blobs, expect=based_on)
     plan = planned(case)
-    plan = replace(plan, conditions=(*conditions, *plan.conditions))
+    plan = with_provenance(by, replace(plan, conditions=(*conditions, *plan.conditions)), [case])
     try:
         rows = commit(by.bridge, by.grant.tenant, plan, [entry(case, by.request, 200 if current else 201)])
     except Taken as taken:
@@ -177,6 +178,18 @@ def updated(
     row = rows[0] if rows else current
     assert row is not None  # noqa: S101 - a plan without rows amends what is there
     return Written(row, is_new=current is None, hints=hints_of(case), keeps_audio=bool(plan.contents))
+
+
+def with_provenance(by: Writer, plan: Plan, cases: Iterable[Case]) -> Plan:
+    """Add the Provenance that came with the request, about what these cases write.
+
+    http://hl7.org/fhir/R4/provenance.html#header. Where nothing is written there is none.
+    """
+    targets: list[JsonValue] = [{"reference": f"{case.type}/{case.id}"} for case in cases]
+    if by.provenance is None or not plan.versions:
+        return plan
+    json: Json = {"recorded": clock.instant(), **by.provenance, "id": clock.new_id(), "target": targets}
+    return merged([plan, planned(Case(by.bridge, by.grant, json, "POST"))])
 
 
 def entry(case: Case, request: str, status: int) -> AuditRow:
