@@ -125,6 +125,18 @@ def put_interaction(conn: Connection, row: InteractionRow) -> None:
         conn.execute(interaction.insert().values(asdict(row)))
 
 
+def received(conn: Connection, tenant: str, encounter: str) -> int:
+    """How many milliseconds of audio an Encounter's interaction got by streams."""
+    of_encounter = and_(interaction.c.tenant == tenant, interaction.c.encounter == encounter)
+    return conn.execute(select(interaction.c.received_ms).where(of_encounter)).scalar() or 0
+
+
+def note_received(conn: Connection, tenant: str, encounter: str, ms: int) -> None:
+    """Write how much it got by now."""
+    of_encounter = and_(interaction.c.tenant == tenant, interaction.c.encounter == encounter)
+    conn.execute(update(interaction).where(of_encounter).values(received_ms=ms))
+
+
 def _segments_of(of: MediaKey) -> ColumnElement[bool]:
     return and_(segment.c.tenant == of.tenant, segment.c.media == of.media)
 

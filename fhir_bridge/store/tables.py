@@ -137,6 +137,7 @@ interaction = Table(
     Column("intended_ms", BigInteger, nullable=False),
     Column("sent", Boolean, nullable=False),  # the POST may have reached Corti
     Column("synced_vid", Integer, nullable=False, server_default="0"),  # Encounter version Corti knows
+    Column("received_ms", BigInteger, nullable=False, server_default="0"),  # audio that was streamed to it
 )
 
 job = Table(

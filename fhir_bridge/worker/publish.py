@@ -75,7 +75,9 @@ class Results:
 
     # --- words ---
 
-    def hear(self, heard: Iterable[Segment], session: Session) -> None:
+    def hear(
+        self, heard: Iterable[Segment], session: Session, also: Callable[[Connection], object] | None = None
+    ) -> None:
         """Keep what was said. The first words of a session replace what older ones heard past its base."""
         is_first = session.number != self._session
         old = resume.kept(self.rows, session) if is_first else self.rows
@@ -87,6 +89,8 @@ class Results:
             if is_first:
                 results.supersede(conn, self._key, before=session.number, base_ms=session.base_ms)
             results.add_segments(conn, self._key, new)
+            if also is not None:
+                also(conn)
 
         rows = _in_order((*old, *new))
         shown = self._write(lambda: self._growing(rows), keep, self._heard_up_to(new))

@@ -23,10 +23,15 @@ _NOT_SAID: Final = re.compile(r"[^\w%+/.-]+|[.-](?!\w)")
 
 @dataclass(frozen=True)
 class Session:
-    """One connection: its number, and the place in the recording where its audio began."""
+    """One connection: its number, and where its audio began: in the recording, and on Corti's clock."""
 
     number: int
     base_ms: int
+    origin_ms: int = 0
+
+    def place(self, seconds: float) -> int:
+        """Return the place in the recording of a time that Corti told."""
+        return self.base_ms + max(0, round(seconds * 1000) - self.origin_ms)
 
 
 def placed(heard: Iterable[Segment], session: Session, *, first: int) -> tuple[SegmentRow, ...]:
@@ -36,8 +41,8 @@ def placed(heard: Iterable[Segment], session: Session, *, first: int) -> tuple[S
         SegmentRow(
             session=session.number,
             n=n,
-            start_ms=session.base_ms + round(segment.start * 1000),
-            end_ms=session.base_ms + round(segment.end * 1000),
+            start_ms=session.place(segment.start),
+            end_ms=session.place(segment.end),
             speaker=segment.speaker,
             channel=segment.channel,
             text=segment.text,

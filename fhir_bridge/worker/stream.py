@@ -8,7 +8,7 @@ progress, or when no audio format is taken, the recording is uploaded instead (r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
@@ -18,18 +18,22 @@ from fhir_bridge.corti.messages import ConfigAccepted, Facts, Flushed, Transcrip
 from fhir_bridge.corti.socket import Stream
 from fhir_bridge.errors import ConfigRefused, CortiUnavailable
 from fhir_bridge.mapping.media import stream_config_from_media
+from fhir_bridge.store import results
 from fhir_bridge.store.states import State
 from fhir_bridge.worker import resume, status
 from fhir_bridge.worker.leases import Stopping
 from fhir_bridge.worker.material import sound_of
 from fhir_bridge.worker.resume import Session
+from fhir_bridge.worker.timing import Sent, origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
+    from sqlalchemy import Connection
+
     from fhir_bridge.audio import Slice
-    from fhir_bridge.corti.messages import Message, StreamConfig
+    from fhir_bridge.corti.messages import Message, Segment, StreamConfig
     from fhir_bridge.errors import BridgeError
     from fhir_bridge.mapping.mapped import Mapped
     from fhir_bridge.store.results import InteractionRow
@@ -118,6 +122,9 @@ class _Connection:
         self._scene = scene
         self._form = form
         self._flushed = False
+        tenant, encounter = run.job.tenant, run.job.encounter
+        self._received = run.read(lambda conn: results.received(conn, tenant, encounter))
+        self._origin: int | None = None
 
     def run(self) -> None:
         with sound_of(self._run, self._scene.recording.media) as file:
@@ -143,18 +150,20 @@ class _Connection:
             run.hold.check()
             try:
                 for message in opened:
-                    self._take(message, session)
+                    self._take(message, session, _sent(opened, session))
+                run.write(also=self._note(_sent(opened, session)))
             except CortiUnavailable:
                 run.hold.check()
+                run.write(also=self._note(_sent(opened, session)))
                 # All was sent and Corti said that nothing is pending: only its goodbye is missing.
                 if not (opened.complete and self._flushed):
                     raise
             run.hold.check()
 
-    def _take(self, message: Message, session: Session) -> None:
+    def _take(self, message: Message, session: Session, sent_ms: int) -> None:
         match message:
             case Transcript(segments):
-                self._scene.results.hear(segments, session)
+                self._scene.results.hear(segments, self._timed(segments, session, sent_ms), self._note(sent_ms))
             case Facts(facts):
                 self._scene.results.learn(facts)
             case ConfigAccepted():
@@ -164,6 +173,23 @@ class _Connection:
                 status.go(self._run, State.FINALISING, self._scene.results.progress)
             case Unknown(kind):
                 log.event("corti.unknown_message", job=self._run.job.id, kind=kind)
+
+    def _timed(self, segments: tuple[Segment, ...], session: Session, sent_ms: int) -> Session:
+        """Tell by the first words of a connection how Corti counts its time."""
+        if self._origin is None:
+            sent = Sent(sent_ms, self._received)
+            self._origin = origin_of(segments, session, self._scene.results.rows, sent)
+        return replace(session, origin_ms=self._origin or 0)
+
+    def _note(self, sent_ms: int) -> Callable[[Connection], None]:
+        """Note how far Corti's clock is, if it is the interaction's."""
+        run, ms = self._run, (self._origin or self._received) + sent_ms
+        return lambda conn: results.note_received(conn, run.job.tenant, run.job.encounter, ms)
+
+
+def _sent(opened: Stream, session: Session) -> int:
+    """Return how much audio the connection has sent."""
+    return max(0, round(opened.sent * 1000) - session.base_ms)
 
 
 def _ending(opened: Stream) -> Callable[[BridgeError], None]:

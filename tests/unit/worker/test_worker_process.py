@@ -82,7 +82,9 @@ def test_a_worker_takes_what_is_accepted_while_it_runs(ward, workers):
     check(ward, media, numbers=40)
 
 
-def test_a_killed_worker_s_recording_is_finished_by_another_without_loss_or_doubling(ward, workers):
+@pytest.mark.parametrize("origin", ["connection", "interaction"])
+def test_a_killed_worker_s_recording_is_finished_by_another_without_loss_or_doubling(ward, workers, origin):
+    ward.sandbox.switches.time_origin = origin
     media = ward.record(ward.admit(), 400)
     first = workers()
     until(streams(ward, media, beyond_ms=20_000))

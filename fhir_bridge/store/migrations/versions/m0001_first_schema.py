@@ -133,6 +133,7 @@ def _interaction() -> None:
         sa.Column("intended_ms", sa.BigInteger, nullable=False),
         sa.Column("sent", sa.Boolean, nullable=False),
         sa.Column("synced_vid", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("received_ms", sa.BigInteger, nullable=False, server_default="0"),
     )
 
 

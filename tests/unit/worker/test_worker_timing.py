@@ -1,0 +1,140 @@
+"""Both ways in which Corti may count time, with every kind of interruption (reliability.md, rule 12)."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+
+from fhir_bridge.corti.messages import Segment
+from fhir_bridge.sandbox.numbers import make_wav
+from fhir_bridge.store import results, verify
+from fhir_bridge.store.results import SegmentRow
+from fhir_bridge.worker.resume import Session
+from fhir_bridge.worker.timing import Sent, origin_of
+
+ORIGINS = ["connection", "interaction"]
+
+
+def said(start, end, *, final=True):
+    return Segment("words", start, end, final=final)
+
+
+def row(start_ms, end_ms):
+    return SegmentRow(1, 0, start_ms, end_ms, None, 0, "words")
+
+
+NEW, RESUMED = Session(1, 0), Session(2, 28_000)
+HEARD = [row(0, 27_000), row(28_500, 30_000)]
+
+
+@pytest.mark.parametrize(
+    ("heard", "session", "rows", "sent", "origin"),
+    [
+        # the first connection of all counts from its own begin
+        ([said(1.0, 2.0)], NEW, [], Sent(5_000, 0), 0),
+        ([said(1.0, 9.0)], NEW, [], Sent(5_000, 0), 0),
+        # a second recording: times before the end of the first can only be its own
+        ([said(1.0, 2.0)], NEW, [], Sent(5_000, 30_000), 0),
+        ([said(31.0, 32.0)], NEW, [], Sent(5_000, 30_000), 30_000),
+        ([said(31.0, 32.0)], NEW, [], Sent(60_000, 30_000), 30_000),
+        # ... and a silence may be longer than a first recording that was very short
+        ([said(5.0, 6.0)], NEW, [], Sent(9_000, 4_000), 0),
+        ([said(5.0, 6.0)], NEW, [], Sent(2_500, 4_000), 4_000),
+        # a worker died before it noted all that it had sent
+        ([said(40.0, 41.0)], NEW, [], Sent(5_000, 30_000), 36_000),
+        # after a break the words that are said again tell, whatever was lost in between
+        ([said(0.5, 2.0)], RESUMED, HEARD, Sent(60_000, 31_000), 0),
+        ([said(33.5, 35.0)], RESUMED, HEARD, Sent(60_000, 31_000), 33_000),
+        ([said(31.5, 33.0)], RESUMED, HEARD, Sent(4_000, 31_000), 31_000),
+        # a message may hold its words in any order, and interim ones say nothing
+        ([said(34.0, 35.0), said(31.0, 32.0)], NEW, [], Sent(6_000, 30_000), 30_000),
+        ([said(31.0, 32.0, final=False)], NEW, [], Sent(6_000, 30_000), None),
+        ([], NEW, [], Sent(6_000, 30_000), None),
+    ],
+)
+def test_the_first_words_of_a_connection_tell_how_its_time_is_counted(heard, session, rows, sent, origin):
+    assert origin_of(heard, session, rows, sent) == origin
+
+
+def transcript(ward, media):
+    """The complete transcript of one recording: each number and where it was heard."""
+    [document] = [one for one in ward.all("DocumentReference") if f"Media/{media}" in json.dumps(one)]
+    return json.loads(base64.b64decode(document["content"][2]["attachment"]["data"]))
+
+
+def check(ward, media, numbers):
+    """Each number once, in order, and at its own place in the recording."""
+    segments = transcript(ward, media)
+    assert [int(word) for one in segments for word in one["text"].split()] == list(numbers)
+    first = numbers[0]
+    for one in segments:
+        assert one["start"] == pytest.approx((int(one["text"].split()[0]) - first) / 4, abs=0.1)
+    assert ward.rooms.store.read(verify.findings) == ()
+
+
+@pytest.fixture(params=ORIGINS)
+def counted(request, ward):
+    ward.sandbox.switches.time_origin = request.param
+    return ward
+
+
+def test_a_second_recording_of_a_visit_is_placed_in_its_own_time(counted):
+    encounter = counted.admit()
+    first = counted.record(encounter, 60)
+    second = counted.record(encounter, make_wav(100, first=1000))
+    third = counted.record(encounter, make_wav(20, first=2000))
+
+    counted.work()
+
+    check(counted, first, range(60))
+    check(counted, second, range(1000, 1100))
+    check(counted, third, range(2000, 2020))
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_broken_stream_loses_and_doubles_nothing_however_time_is_counted(counted, lost):
+    counted.sandbox.switches.close_at = 20.0
+    counted.sandbox.switches.untold_lost_at_break = lost
+    media = counted.record(counted.admit(), 200)
+
+    counted.work()
+
+    assert counted.job_of(media).session == 2
+    check(counted, media, range(200))
+
+
+def test_a_second_recording_that_breaks_off_is_placed_too(counted):
+    encounter = counted.admit()
+    first = counted.record(encounter, 60)
+    counted.work()
+    counted.sandbox.switches.drop_at_byte = 700_000
+    second = counted.record(encounter, make_wav(160, first=1000))
+
+    counted.work()
+
+    assert counted.job_of(second).session == 2
+    check(counted, first, range(60))
+    check(counted, second, range(1000, 1160))
+
+
+def test_a_recording_asked_for_again_is_placed_where_it_was(counted):
+    media = counted.record(counted.admit(), 80)
+    counted.work()
+    counted.again(media)
+
+    counted.work()
+
+    check(counted, media, range(80))
+
+
+def test_what_an_interaction_got_is_noted(ward):
+    encounter = ward.admit()
+    ward.record(encounter, 60)
+    ward.record(encounter, make_wav(20, first=1000))
+
+    ward.work()
+
+    noted = ward.rooms.store.read(lambda conn: results.received(conn, "default", encounter))
+    assert noted == pytest.approx(20_000, abs=600)
