@@ -42,6 +42,11 @@ VALUES = (
     "true",
 )
 CRITERIA = 2
+CONDITIONS = {
+    "If-Match": ('W/"1"',),
+    "If-None-Match": ('W/"1"', 'W/"9"'),
+    "If-None-Exist": ("identifier=urn:fuzz|Patient-here", "_id=none"),
+}
 PATCHES = (
     [{"op": "replace", "path": "/status", "value": "finished"}],
     [{"op": "add", "path": "/language", "value": "en"}],
@@ -84,9 +89,10 @@ class Judge:
             self._found(case, answer, fault)
 
     def _aim(self, case: Case, data: st.DataObject) -> None:
-        """Half of the requests speak of what is there, in words that are nearly right."""
-        if not data.draw(st.booleans()):
+        """Most requests speak of what is there, in words that are nearly right."""
+        if not data.draw(st.sampled_from((True, True, True, False))):
             return
+        case.headers = self._conditions(case, data)
         if "id" in case.path_parameters:
             case.path_parameters["id"] = data.draw(st.sampled_from(("here", "here", "gone")))
         if "vid" in case.path_parameters:
@@ -94,6 +100,14 @@ class Judge:
         if case.query:
             case.query = self._fewer(case.query, data)
         case.body = self._nearly_right(case, data)
+
+    def _conditions(self, case: Case, data: st.DataObject) -> dict[str, str]:
+        """Leave each header out, or let it name what is there, or leave it as it was made up."""
+        chosen = {
+            name: data.draw(st.sampled_from((None, *CONDITIONS.get(name, ()), value)))
+            for name, value in sorted(case.headers.items())
+        }
+        return {name: value for name, value in chosen.items() if value is not None}
 
     def _fewer(self, query: dict[str, Any], data: st.DataObject) -> dict[str, Any]:
         """Leave a criterion or two, asking for something."""
@@ -111,7 +125,7 @@ class Judge:
         if example is None:
             return body
         made_up = sorted(body.keys() - {"resourceType"})
-        names = data.draw(st.lists(st.sampled_from(made_up), max_size=2)) if made_up else []
+        names = data.draw(st.sampled_from(((), made_up[:1], made_up[1:2], made_up[-2:])))
         return example | {name: body[name] for name in names} | {"id": case.path_parameters.get("id", "made")}
 
     def _faults(self, case: Case, answer: Response) -> Iterator[str]:
