@@ -14,6 +14,7 @@ from fhir_bridge.api import (
     guard,
     health,
     operations,
+    paths,
     reading,
     request_log,
     searching,
@@ -35,6 +36,7 @@ def create_app(settings: Settings) -> Flask:
     app = Flask("fhir_bridge", static_folder=None)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
+    paths.learn(app)
     bridge = Bridge.open(settings)
     app.extensions[guard.BRIDGE] = bridge
     app.extensions[guard.TOKENS] = Tokens(bridge)

@@ -50,7 +50,7 @@ def create() -> Response:
         return parse.stored(intake, create_row(parse.writer(who, intake), json, unless=parse.unless()))
 
 
-@routes.put("/<id_>")
+@routes.put("/<id:id_>")
 def update(id_: str) -> Response:
     """Create a Binary under the EHR's own id, or say again what is there."""
     if is_fhir_body():
@@ -62,7 +62,7 @@ def update(id_: str) -> Response:
         return parse.stored(intake, update_row(parse.writer(who, intake), id_, json, expect=parse.expected_version()))
 
 
-@routes.get("/<id_>")
+@routes.get("/<id:id_>")
 def read(id_: str) -> Response:
     """Read the bytes, or FHIR's form when FHIR is asked for; or how far an upload is."""
     if request.method == "HEAD" and upload.is_asked():
@@ -71,7 +71,7 @@ def read(id_: str) -> Response:
     return _rendered(who, id_) if is_rendered(id_) else _answered(*opened(bridge(), who, id_))
 
 
-@routes.get("/<id_>/_history/<vid>")
+@routes.get("/<id:id_>/_history/<vid>")
 def vread(id_: str, vid: str) -> Response:
     """Read the bytes, or FHIR's form, of one version."""
     return _answered(*opened(bridge(), grant(), id_, vid=vid))

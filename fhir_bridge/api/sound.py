@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 routes = Blueprint("sound", __name__, url_prefix="/fhir/Media")
 
 
-@routes.get("/<id_>")
+@routes.get("/<id:id_>")
 def read(id_: str) -> Response:
     """Read a Media, or the bytes of its Binary when Accept names sound alone."""
     if not asks_for_sound():

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import parse_qsl
 
 from fhir_bridge import clock
-from fhir_bridge.errors import BadParameter, Busy, MultipleMatches
+from fhir_bridge.errors import BadParameter, Busy, MultipleMatches, NotSupported
 from fhir_bridge.fhir.rest.search import parse
+from fhir_bridge.fhir.rest.served import offers
 from fhir_bridge.store import resources
 from fhir_bridge.verbs.plan import Condition, Moved
 from fhir_bridge.verbs.policy import allowed, conditions
@@ -56,6 +57,8 @@ def asked(bridge: Bridge, grant: Grant, type_: str, pairs: Iterable[tuple[str, s
         Forbidden: the answer tells what exists, so it takes the right to search.
     """
     given = tuple(pairs)
+    if not offers(type_, "search-type"):
+        raise NotSupported(f"{type_} is not searched, so there are no conditions about it")
     request = parse(type_, given, strict=True, base=bridge.base)
     if not request.criteria or not all(value for _, value in given):
         raise BadParameter("A condition needs search criteria with values, such as identifier=system|value")
