@@ -12,7 +12,7 @@ from fhir_bridge.fhir.resource.models import model_of
 from fhir_bridge.mapping.docs import page
 from fhir_bridge.mapping.explain import explanation_of_encounter
 from fhir_bridge.mapping.media import stream_config_from_media
-from fhir_bridge.mapping.task import JobView, task_from_job
+from fhir_bridge.mapping.task import JobView, job_state, task_from_job
 from fhir_bridge.store.states import STATES, State
 
 MADE, CHANGED = "2026-11-22T08:15:00.000Z", "2026-11-22T08:16:00.000Z"
@@ -26,6 +26,13 @@ def task(state=State.STREAMING, **changes):
     return value
 
 
+def test_a_task_of_somebody_else_shows_no_state_of_ours():
+    other = {"coding": [{"system": "urn:other", "code": "streaming"}]}
+
+    assert job_state({"resourceType": "Task"}) is None
+    assert job_state({"resourceType": "Task", "businessStatus": other}) is None
+
+
 # --- jobs --------------------------------------------------------------------------------
 
 
@@ -35,6 +42,7 @@ def test_each_state_of_a_job_is_a_valid_task_of_its_status(state):
 
     assert value["status"] == STATES[state].task
     assert value["businessStatus"]["coding"][0]["code"] == state.value
+    assert job_state(value) == state
     assert value["intent"] == "order"
     assert value["code"]["coding"][0]["code"] == "fulfill"
     assert value["owner"] == {"reference": "Device/fhir-bridge"}

@@ -10,7 +10,8 @@ from fhir_bridge.store import binaries, resources, tables, verify
 from fhir_bridge.store.dispatch import Ticket
 from fhir_bridge.store.states import State
 
-TASK = {"type_": "Task", "before": '{"meta":{', "after": '},"status":"accepted"}'}
+SAID = '"businessStatus":{"coding":[{"code":"stored"}]}'  # its job has been queued since
+TASK = {"type_": "Task", "before": '{"meta":{', "after": f'}},"status":"accepted",{SAID}}}'}
 MEDIA = {"type_": "Media", "before": '{"meta":{', "after": '},"status":"in-progress"}'}
 
 
@@ -61,6 +62,8 @@ def test_a_store_that_is_as_it_must_be_has_no_findings(whole):
         ("UPDATE job SET encounter = 'never'", "a job has its Encounter"),
         ("UPDATE job SET media = 'never'", "a job of a recording has its Media"),
         ("UPDATE job SET state = 'streaming'", "Task.status shows the state of its job"),
+        ("UPDATE job SET state = 'received'", "Task.businessStatus shows the state of its job"),
+        ("UPDATE version SET body = replace(body, 'coding', 'code')", "Task.businessStatus shows the state of its job"),
         ("UPDATE job SET state = 'failed'", "Media.status shows the state of its job"),
     ],
 )
