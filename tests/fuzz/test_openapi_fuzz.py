@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import schemathesis
@@ -13,6 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from judge import Judge
 from schemathesis import GenerationMode
+
+from fhir_bridge.fhir.rest.openapi import document
+
+if TYPE_CHECKING:
+    from conftest import Target
 
 pytestmark = [pytest.mark.fuzz, pytest.mark.timeout(0)]
 
@@ -23,17 +28,8 @@ SETTINGS = settings(database=None, deadline=None, phases=[Phase.generate], suppr
 
 def test_every_answer_to_a_request_made_up_is_one_that_the_document_declares(request, target, capsys):
     wanted = request.config.getoption("--fuzz-cases")
-    schema = schemathesis.openapi.from_wsgi("/openapi.json", target.app)
-    schema.config.generation.update(with_security_parameters=False)
-    judge = Judge(target, json.dumps(schema.raw_schema))
-    runs = [(found.ok(), mode) for found in schema.get_all_operations() for mode in MODES]
-    # Those with nothing to vary come first: what they leave of their share goes to the others.
-    runs.sort(key=lambda run: bool(run[0].body) or any(True for _ in run[0].iter_parameters()))
-
     began = time.monotonic()
-    for index, (operation, mode) in enumerate(runs):
-        share = (wanted - judge.cases) // (len(runs) - index)
-        _judge(judge, operation.as_strategy(generation_mode=mode), share, SEED + index)
+    judge = _judged(schemathesis.openapi.from_wsgi("/openapi.json", target.app), target, wanted)
     told = ", ".join(f"{status}: {count}" for status, count in sorted(judge.statuses.items()))
     with capsys.disabled():
         print(f"\nseed {SEED}, {judge.cases} cases in {time.monotonic() - began:.0f} s; {told}")  # noqa: T201 - to be seen
@@ -41,6 +37,31 @@ def test_every_answer_to_a_request_made_up_is_one_that_the_document_declares(req
     assert not judge.findings, judge.report()
     assert judge.cases == wanted
     assert judge.statuses.keys() >= {200, 201, 204, 400, 404, 410}, "too shallow: nothing was reached"
+
+
+def test_the_judge_sees_what_a_document_does_not_declare(target):
+    told = document("http://localhost")
+    reads = {"/fhir/Patient/{id}": {"get": told["paths"]["/fhir/Patient/{id}"]["get"]}}
+    del reads["/fhir/Patient/{id}"]["get"]["responses"]["410"]
+    reads["/fhir/Patient/{id}"]["get"]["responses"]["200"]["content"] = {"text/plain": {}}
+    schema = schemathesis.openapi.from_dict(told | {"paths": reads})
+    schema.app = target.app
+
+    faults = {fault for _, fault in _judged(schema, target, 40).findings}
+
+    assert faults == {"410 Undocumented status code", "200 Undocumented Content-Type"}
+
+
+def _judged(schema: Any, target: Target, wanted: int) -> Judge:
+    schema.config.generation.update(with_security_parameters=False)
+    judge = Judge(target, json.dumps(schema.raw_schema))
+    runs = [(found.ok(), mode) for found in schema.get_all_operations() for mode in MODES]
+    # Those with nothing to vary come first: what they leave of their share goes to the others.
+    runs.sort(key=lambda run: bool(run[0].body) or any(True for _ in run[0].iter_parameters()))
+    for index, (operation, mode) in enumerate(runs):
+        share = (wanted - judge.cases) // (len(runs) - index)
+        _judge(judge, operation.as_strategy(generation_mode=mode), share, SEED + index)
+    return judge
 
 
 def _judge(judge: Judge, cases: Any, count: int, number: int) -> None:
