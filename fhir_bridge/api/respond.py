@@ -36,7 +36,11 @@ REALM: Final = 'Bearer realm="fhir"'
 _ALL_WELL: Final = Issue("informational", "Stored as sent", severity="information")
 _GONE: Final = Issue("informational", "Deleted, or not there before; past versions stay", severity="information")
 _WRITES: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-_RETURNS: Final[dict[str, Returns]] = {"minimal": "minimal", "representation": "representation", "operationoutcome": "OperationOutcome"}
+_RETURNS: Final[dict[str, Returns]] = {
+    "minimal": "minimal",
+    "representation": "representation",
+    "operationoutcome": "OperationOutcome",
+}
 
 
 def body(text: str | Iterator[bytes], *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

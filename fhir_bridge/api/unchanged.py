@@ -19,8 +19,11 @@ _ENTRIES: Final = ',"entry":['
 
 def bundle(text: str) -> Response:
     """Answer with a Bundle, or with 304 when it tells what the client has (http.html#cread)."""
-    headers = {"ETag": f'W/"{_digest(text)}"'}
-    if request.if_none_match.contains_weak(_digest(text)):
+    if request.method not in {"GET", "HEAD"}:
+        return respond.body(text)
+    digest = _digest(text)
+    headers = {"ETag": f'W/"{digest}"'}
+    if request.if_none_match.contains_weak(digest):
         return Response(status=304, headers=headers)
     return respond.body(text, headers=headers)
 

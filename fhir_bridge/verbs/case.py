@@ -33,7 +33,7 @@ class Case:
     """A resource as sent, under the id it will have.
 
     `current` is what is there now; `blobs` its audio by element path; `within` the other
-    resources of the same transaction by Type/id.
+    resources of the same transaction by Type/id, and `uploads` the content of its Binaries.
     """
 
     bridge: Bridge
@@ -44,6 +44,7 @@ class Case:
     blobs: Mapping[str, Blob] = field(default_factory=dict)
     within: Mapping[str, Json] = field(default_factory=dict)
     expect: int | None = None
+    uploads: Mapping[str, Blob] = field(default_factory=dict)
 
     @property
     def type(self) -> str:

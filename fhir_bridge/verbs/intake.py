@@ -53,7 +53,8 @@ class Intake:
             Invalid: audio that is not base64.
             TooLarge: over a limit (ruling 19).
         """
-        cutter = Cutter(partial(self._sink, of), limit=limit, root=of)
+        documents = self._bridge.settings.max_inline_document_bytes
+        cutter = Cutter(partial(self._sink, of), limit=limit, documents=documents, root=of)
         size = 0
         for chunk in chunks:
             size += len(chunk)
@@ -85,9 +86,10 @@ class Intake:
             raise Malformed("The body is empty: send the content of the Binary")
         return self.blobs["data"]
 
-    def keep(self) -> None:
-        """Say that the store refers to the blobs now."""
-        self.blobs = {}
+    def keep(self, ids: Iterable[str] | None = None) -> None:
+        """Say that the store refers to the blobs now, or to those with these ids."""
+        kept = None if ids is None else frozenset(ids)
+        self.blobs = {at: blob for at, blob in self.blobs.items() if kept is not None and blob.id not in kept}
 
     def _sink(self, of: str, path: Path) -> Callable[[bytes], object]:
         return self._writer(of, expression_of(path), self._bridge.settings.max_inline_audio_bytes)

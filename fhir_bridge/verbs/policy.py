@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from fhir_bridge.errors import BridgeError, Forbidden
 from fhir_bridge.fhir.rest.search import parse
 from fhir_bridge.fhir.rest.served import PATIENT_COMPARTMENT
-from fhir_bridge.store.filter import ALL, NOTHING, And, Chain, Filter, Keys, Node, Not, OfType, Or, Present, Reverse
+from fhir_bridge.store.filter import ALL, NOTHING, And, Chain, Filter, Keys, Node, Not, OfType, Or, Reverse
 from fhir_bridge.verbs.criteria import nodes_of
+from fhir_bridge.verbs.holds import holds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,7 +45,7 @@ def permit(grant: Grant, right: Right, version: NewVersion) -> None:
     Raises:
         Forbidden: no scope gives `right` on this type, or none whose level and query the content meets.
     """
-    if not _holds(allowed(grant, (version.type,), right).where, version):
+    if not holds(allowed(grant, (version.type,), right).where, version):
         raise Forbidden("The token does not allow this content", scope=f"system/{version.type}.{right}")
 
 
@@ -134,22 +135,3 @@ def _of_level(grant: Grant, scope: Scope) -> tuple[Node, ...]:
             return () if grant.user else (NOTHING,)
         case "system":
             return ()
-
-
-def _holds(node: Node, version: NewVersion) -> bool:  # noqa: PLR0911 - one row a node
-    """Judge content that is not stored yet by the keys it will have; what cannot be judged is not met."""
-    match node:
-        case And(nodes):
-            return all(_holds(each, version) for each in nodes)
-        case Or(nodes):
-            return any(_holds(each, version) for each in nodes)
-        case Not(Keys() | Present() as inner):
-            return not _holds(inner, version)
-        case OfType(types):
-            return version.type in types
-        case Keys(param, values):
-            return any(key[0] == param and key[1] in values for key in version.keys)
-        case Present(param):
-            return any(key[0] == param for key in version.keys)
-        case _:
-            return False

@@ -11,7 +11,7 @@ from fhir_bridge.fhir.resource.check import checked
 from fhir_bridge.fhir.resource.subset import is_subset
 from fhir_bridge.store.audit import AuditRow
 from fhir_bridge.store.filter import Filter
-from fhir_bridge.verbs import binary, encounter, media, tasks
+from fhir_bridge.verbs import binary, encounter, media, note, tasks
 from fhir_bridge.verbs.case import Case
 from fhir_bridge.verbs.conditional import Pairs, asked, condition, match, settled
 from fhir_bridge.verbs.plan import Moved, Plan, Taken, commit, merged
@@ -59,9 +59,10 @@ PLANS: Final[Mapping[str, Callable[[Case], Plan]]] = {
     "Encounter": encounter.plan,
     "Media": media.plan,
     "Binary": binary.plan,
+    "DocumentReference": note.plan,
     "Task": tasks.plan,
 }
-_CHECK_LATER: Final = frozenset({"Media", "Binary"})  # once their audio is replaced
+_CHECK_LATER: Final = frozenset({"Media", "Binary", "DocumentReference"})  # once they are complete
 
 
 def planned(case: Case) -> Plan:

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import json
 
 import pytest
 from conftest import example, media, wav
@@ -144,86 +143,6 @@ def test_encounter_and_recording_come_in_one_transaction(ehr, bridge):
     assert [entry["response"]["status"] for entry in again.json["entry"]] == ["200 OK", "200 OK"]
     found = bridge.store.read(lambda conn: jobs.of_encounter(conn, "default", encounter["id"]))
     assert [job.kind for job in found] == ["interaction", "media"]
-
-
-def transaction(*entries):
-    return {"resourceType": "Bundle", "type": "transaction", "entry": list(entries)}
-
-
-def entry(resource, method="POST", url=None, **more):
-    return {"resource": resource, "request": {"method": method, "url": url or resource["resourceType"]} | more}
-
-
-@pytest.mark.parametrize(
-    ("bundle", "status", "at"),
-    [
-        ({"resourceType": "Bundle", "type": "batch"}, 400, "Bundle.type"),
-        (transaction({"resource": example("patient")}), 400, "Bundle.entry[0].request"),
-        (transaction(entry(example("patient"), "DELETE")), 400, "Bundle.entry[0].request.method"),
-        (transaction(entry(example("patient"), url="Encounter")), 400, "Bundle.entry[0].request.url"),
-        (transaction(entry(example("patient"), "PUT")), 400, "Bundle.entry[0].request.url"),
-        (transaction(entry(example("auditevent"))), 400, "Bundle.entry[0].request.url"),
-        (transaction(entry(example("patient"), ifNoneExist="a=b")), 400, "Bundle.entry[0].request.ifNoneExist"),
-        (
-            transaction(entry(example("patient"), gone=1) | {"resource": example("patient", gender="x")}),
-            400,
-            "Bundle.entry[0].resource.gender",
-        ),
-        (
-            transaction(entry(media("x", encounter={"reference": URN}))),
-            400,
-            "Bundle.entry[0].resource.encounter",
-        ),
-        (transaction(entry(media("nobody"))), 422, "Bundle.entry[0].resource.encounter"),
-        (
-            transaction(
-                entry(example("patient", id="a"), "PUT", "Patient/a"),
-                entry(example("patient", id="a"), "PUT", "Patient/a"),
-            ),
-            400,
-            "Bundle.entry",
-        ),
-        (
-            transaction(
-                entry(example("patient")) | {"fullUrl": URN}, entry(example("practitioner")) | {"fullUrl": URN}
-            ),
-            400,
-            "Bundle.entry.fullUrl",
-        ),
-    ],
-)
-def test_a_transaction_that_cannot_be_says_where_and_keeps_nothing(ehr, web_settings, bundle, status, at):
-    bundle = json.loads(json.dumps(bundle))
-    if bundle.get("entry") and bundle["entry"][0].get("request"):
-        bundle["entry"].append(entry(example("organization")))
-
-    answer = ehr.post("", bundle)
-
-    assert (answer.status, answer.issue["expression"]) == (status, [at])
-    assert ehr.get("Organization").found == []
-    assert blobs(web_settings) == []
-
-
-def test_a_transaction_with_too_many_entries_is_refused(ehr):
-    bundle = transaction(*(entry(example("organization")) for _ in range(501)))
-    assert ehr.post("", bundle).status == 413
-
-
-def test_an_update_in_a_transaction_is_a_new_version(ehr):
-    ehr.put("Patient/p", example("patient", id="p"))
-
-    answer = ehr.post("", transaction(entry(example("patient", id="p", active=True), "PUT", "Patient/p")))
-
-    assert answer.json["entry"][0]["response"]["etag"] == 'W/"2"'
-
-
-def test_a_transaction_that_takes_an_identifier_with_other_content_is_refused(ehr):
-    ehr.create(example("encounter-ambulatory"))
-
-    answer = ehr.post("", transaction(entry(example("encounter-ambulatory", status="finished"))))
-
-    assert (answer.status, answer.issue["code"]) == (409, "duplicate")
-    assert answer.issue["expression"] == ["Bundle.entry[0].resource.identifier"]
 
 
 SDP = b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 9999 RTP/AVP 0\n"

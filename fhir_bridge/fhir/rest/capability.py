@@ -33,6 +33,7 @@ def capability(
         "security": _security(token_url, authorize_url),
         "resource": [*(_resource(row, rows, base) for row in rows), dict(_DEFINITIONS)],
         "interaction": _codes(SYSTEM),
+        "compartment": [f"http://hl7.org/fhir/CompartmentDefinition/{name}" for name in ("patient", "encounter")],
     }
     if whole := operations_of(None):
         rest["operation"] = [_operation(operation, base) for operation in whole]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from fhir_bridge.fhir.resource.writer import write
 from fhir_bridge.fhir.rest.capability import VERSION
-from fhir_bridge.fhir.rest.openapi_interactions import ALWAYS, STORED, past, routes_of
+from fhir_bridge.fhir.rest.openapi_interactions import ALWAYS, STORED, UNCHANGED, past, routes_of
 from fhir_bridge.fhir.rest.openapi_operations import operation_routes
 from fhir_bridge.fhir.rest.openapi_parts import (
     ERRORS,
@@ -18,11 +18,13 @@ from fhir_bridge.fhir.rest.openapi_parts import (
     error_name,
     error_response,
     fhir_body,
+    parameters,
     reference,
     responses,
     schema,
 )
 from fhir_bridge.fhir.rest.openapi_routes import plain_routes, token_route
+from fhir_bridge.fhir.rest.openapi_search import search_routes
 from fhir_bridge.fhir.rest.operations import operations_of
 from fhir_bridge.fhir.rest.served import SERVED, Interaction, Served
 
@@ -118,6 +120,8 @@ def _paths(rows: tuple[Served, ...]) -> Json:
         for interaction in row.interactions:
             for path, method, described in routes_of(row, interaction):
                 paths.setdefault(path, {})[method] = described
+    for path, method, described in search_routes(rows):
+        paths.setdefault(path, {})[method] = described
     for type_, operation in [*((row.type, one) for row in rows for one in row.operations), *_WHOLE]:
         for path, method, described in operation_routes(type_, operation):
             paths.setdefault(path, {})[method] = described
@@ -125,11 +129,11 @@ def _paths(rows: tuple[Served, ...]) -> Json:
 
 
 def _transaction() -> Json:
-    done = answer("All entries were done, in their order", "Bundle", headers={})
+    done = answer("What became of each entry, in their order", "Bundle", headers={})
     return {
-        "operationId": "transaction",
+        "operationId": "bundle",
         "tags": ["System"],
-        "summary": "Store several resources together or not at all, such as an Encounter with its recording",
+        "summary": "Do several things together or not at all (transaction), or each by itself (batch)",
         "security": [{"smart": ["system/*.cruds"]}, {"bearer": []}],
         "requestBody": {"required": True, "content": fhir_body("Bundle")},
         "responses": responses({200: done}, (*STORED, 404, 410, 412)),
@@ -152,6 +156,9 @@ def _page() -> Json:
         "tags": ["System"],
         "summary": "A further page of a search or history, as its link names it",
         "security": [{"smart": ["system/*.cruds"]}, {"bearer": []}],
-        "parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}],
-        "responses": responses({200: found}, (*ALWAYS, 404, 410)),
+        "parameters": [
+            {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}},
+            *parameters("ifNoneMatch"),
+        ],
+        "responses": responses({200: found, 304: UNCHANGED}, (*ALWAYS, 404, 410)),
     }

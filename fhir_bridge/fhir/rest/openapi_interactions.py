@@ -28,16 +28,7 @@ Routes = list[tuple[str, str, "Json"]]  # path, method, description
 
 ALWAYS: Final = (400, 401, 403, 406, 429, 500, 503)
 STORED: Final = (*ALWAYS, 409, 413, 415, 422, 507)
-_OPTIONS: Final = {
-    "_count": "Matches per page",
-    "_sort": "Parameters to order by, - before a name for descending",
-    "_total": "none, estimate or accurate",
-    "_summary": "true, text, data, count or false",
-    "_elements": "Top-level elements to answer with",
-    "_include": "Also what the matches refer to: Type:parameter",
-    "_revinclude": "Also what refers to the matches: Type:parameter",
-    "_page": "A further page, as its link names it; all else is in the link",
-}
+UNCHANGED: Final[Json] = {"description": "Unchanged since the ETag in If-None-Match"}
 _PAST: Final = {
     "_since": "Only what was written at or after this instant",
     "_at": "Only versions that were current at some time within this date or instant",
@@ -46,8 +37,8 @@ _PAST: Final = {
 
 
 def routes_of(row: Served, interaction: Interaction) -> Routes:
-    """Describe the routes of one interaction of a type."""
-    return _BUILDERS[interaction](row)
+    """Describe the routes of one interaction of a type, but for searches."""
+    return _BUILDERS[interaction](row) if interaction in _BUILDERS else []
 
 
 def begun(row: Served, name: str, letters: str, text: str) -> dict[str, JsonValue]:
@@ -68,8 +59,8 @@ def past(**beginning: JsonValue) -> Json:
     before = asked if isinstance(asked, list) else []
     return {
         **beginning,
-        "parameters": [*before, *(_query(name, text) for name, text in _PAST.items())],
-        "responses": responses({200: found}, (*ALWAYS, 404)),
+        "parameters": [*before, *(query(name, text) for name, text in _PAST.items()), *parameters("ifNoneMatch")],
+        "responses": responses({200: found, 304: UNCHANGED}, (*ALWAYS, 404)),
     }
 
 
@@ -134,10 +125,10 @@ def _update(row: Served) -> Routes:
     }
     matching: Json = {
         **begun(row, "updateMatching", "us", f"Replace the one {row.type} that meets the criteria, or create it"),
-        "parameters": [*_criteria(row), *parameters("ifMatch", "prefer")],
+        "parameters": [*criteria(row), *parameters("ifMatch", "prefer")],
         **_replaced(row),
     }
-    return _by_id_and_by_criteria(row, "put", one, matching)
+    return _by_id_and_bycriteria(row, "put", one, matching)
 
 
 def _replaced(row: Served) -> Json:
@@ -156,10 +147,10 @@ def _patch(row: Served) -> Routes:
     }
     matching: Json = {
         **begun(row, "patchMatching", "us", f"Change the one {row.type} that meets the criteria"),
-        "parameters": [*_criteria(row), *parameters("ifMatch", "prefer")],
+        "parameters": [*criteria(row), *parameters("ifMatch", "prefer")],
         **_changed(row),
     }
-    return _by_id_and_by_criteria(row, "patch", one, matching)
+    return _by_id_and_bycriteria(row, "patch", one, matching)
 
 
 def _changed(row: Served) -> Json:
@@ -185,46 +176,29 @@ def _delete(row: Served) -> Routes:
     }
     matching: Json = {
         **begun(row, "deleteMatching", "ds", f"Delete the one {row.type} that meets the criteria"),
-        "parameters": [*_criteria(row), *parameters("ifMatch", "prefer")],
+        "parameters": [*criteria(row), *parameters("ifMatch", "prefer")],
         **told,
     }
-    return _by_id_and_by_criteria(row, "delete", one, matching)
+    return _by_id_and_bycriteria(row, "delete", one, matching)
 
 
-def _by_id_and_by_criteria(row: Served, method: str, one: Json, matching: Json) -> Routes:
+def _by_id_and_bycriteria(row: Served, method: str, one: Json, matching: Json) -> Routes:
     """A type that is not searched is not asked for by criteria either."""
     routes: Routes = [(f"/fhir/{row.type}/{{id}}", method, one)]
     return [*routes, (f"/fhir/{row.type}", method, matching)] if "search-type" in row.interactions else routes
 
 
-def _search(row: Served) -> Routes:
-    options = [_query(name, text) for name, text in _OPTIONS.items()]
-    found: Json = {"description": "A searchset Bundle", "content": content(FHIR_JSON, reference("Bundle"))}
-    get: Json = {
-        **begun(row, "search", "s", f"Search {row.type}"),
-        "parameters": [*_criteria(row), *options, *parameters("handling")],
-        "responses": responses({200: found}, (*ALWAYS, 404, 410)),
-    }
-    fields: Json = {param.name: {"type": "string"} for param in (*row.params, *COMMON)}
-    form: Json = {"type": "object", "properties": fields, "additionalProperties": {"type": "string"}}
-    post: Json = {
-        **begun(row, "searchByForm", "s", f"Search {row.type} with the parameters in the body"),
-        "parameters": parameters("handling"),
-        "requestBody": {"content": content("application/x-www-form-urlencoded", form)},
-        "responses": responses({200: found}, (*ALWAYS, 413, 415)),
-    }
-    return [(f"/fhir/{row.type}", "get", get), (f"/fhir/{row.type}/_search", "post", post)]
-
-
-def _criteria(row: Served) -> list[JsonValue]:
+def criteria(row: Served) -> list[JsonValue]:
+    """Describe the search parameters of a type."""
     return [_search_param(param) for param in (*row.params, *COMMON)]
 
 
 def _search_param(param: Param) -> Json:
-    return _query(param.name, f"{param.type}: {', '.join(param.paths) or 'every resource has it'}")
+    return query(param.name, f"{param.type}: {', '.join(param.paths) or 'every resource has it'}")
 
 
-def _query(name: str, text: str) -> Json:
+def query(name: str, text: str) -> Json:
+    """Describe a parameter of a URL."""
     return {"name": name, "in": "query", "schema": {"type": "string"}, "description": text}
 
 
@@ -235,7 +209,6 @@ _BUILDERS: Final[dict[Interaction, Callable[[Served], Routes]]] = {
     "update": _update,
     "patch": _patch,
     "delete": _delete,
-    "search-type": _search,
     "history-instance": _history_instance,
     "history-type": _history_type,
 }

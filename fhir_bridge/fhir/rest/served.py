@@ -238,7 +238,7 @@ SERVED: Final = (
     ),
 )
 
-SYSTEM: Final[tuple[SystemInteraction, ...]] = ("transaction", "history-system")
+SYSTEM: Final[tuple[SystemInteraction, ...]] = ("transaction", "batch", "search-system", "history-system")
 
 BY_TYPE: Final = {row.type: row for row in SERVED}
 

@@ -47,6 +47,22 @@ def routes(api: dict) -> Iterator[tuple[str, str, dict]]:
             yield path, method, route
 
 
+# What belongs to one Patient, and to one Encounter.
+MEMBERS = {
+    "Patient": (
+        "Encounter",
+        "Patient",
+        "Media",
+        "Observation",
+        "DocumentReference",
+        "Task",
+        "Provenance",
+        "Composition",
+    ),
+    "Encounter": ("Encounter", "Media", "Observation", "DocumentReference", "Task", "Composition"),
+}
+
+
 def test_every_interaction_and_operation_has_its_route(api: dict):
     expected = {
         ("/fhir", "post"),
@@ -62,7 +78,13 @@ def test_every_interaction_and_operation_has_its_route(api: dict):
         *((f"/fhir/{type_}/{{id}}/$document", method) for type_ in ("Encounter", "Composition") for method in BOTH),
         *((f"/fhir/Media/{{id}}/${name}", "post") for name in ("retry", "cancel")),
         *((f"/fhir/{row.type}{at}/$validate", "post") for row in SERVED for at in ("", "/{id}")),
+        ("/fhir", "get"),
+        ("/fhir/_search", "post"),
     }
+    for name, members in MEMBERS.items():
+        for member in (*members, "*"):
+            path = f"/fhir/{name}/{{id}}/{member}"
+            expected |= {(path, "get"), (f"{path}/_search", "post")}
     for row in SERVED:
         for interaction in row.interactions:
             tail, method = ONE[interaction]

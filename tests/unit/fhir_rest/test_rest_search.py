@@ -33,6 +33,10 @@ BASE = "https://bridge/fhir"
 DAYS = st.dates(min_value=datetime(2020, 1, 1, tzinfo=UTC).date(), max_value=datetime(2020, 1, 12, tzinfo=UTC).date())
 
 
+STATUS = "http://hl7.org/fhir/encounter-status|"
+ANYTHING = tuple(type_ for type_ in BY_TYPE if type_ != "AuditEvent")
+
+
 def one(type_: str, name: str, value: str):
     (criterion,) = parse(type_, [(name, value)], base=BASE, strict=True).criteria
     return criterion
@@ -189,7 +193,9 @@ def test_a_reference_is_an_id_a_type_with_id_or_a_url(name: str, value: str, cri
 
 
 def test_an_id_alone_may_be_of_any_type_where_fhir_says_any():
-    assert one("Provenance", "target", "1") == AnyOf(900, tuple(f"{type_}/1" for type_ in BY_TYPE if type_ != "AuditEvent"))
+    assert one("Provenance", "target", "1") == AnyOf(
+        900, tuple(f"{type_}/1" for type_ in BY_TYPE if type_ != "AuditEvent")
+    )
 
 
 def test_a_chain_goes_one_step():
@@ -378,13 +384,13 @@ def test_result_parameters_are_read_and_shown_in_the_self_link():
 
     assert request.types == ("Encounter",)
     assert request.criteria == (Ids(("e1", "e2")),)
-    assert request.sort == (Sort(104, True), Sort(101, False), Sort("_id", False), Sort("_lastUpdated", True))  # noqa: FBT003 - the field is the sentence
+    assert request.sort == (Sort(104, True), Sort(101, False, STATUS), Sort("_id", False), Sort("_lastUpdated", True))  # noqa: FBT003 - the field is the sentence
     assert (request.count, request.total, request.summary) == (20, "accurate", "data")
     assert request.elements == ("status", "subject")
     assert request.includes == (Include("Encounter", 106, ("Patient",), iterate=False),)
     assert request.revincludes == (
-        Include("Provenance", 900, tuple(BY_TYPE), iterate=False),
-        Include("Task", 802, tuple(BY_TYPE), iterate=True),
+        Include("Provenance", 900, ANYTHING, iterate=False),
+        Include("Task", 802, ANYTHING, iterate=True),
     )
     assert request.unknown == ("_include:iterate",)
     assert request.used == tuple(pair for pair in asked if pair[0] not in ("_include:iterate", "status"))
@@ -394,7 +400,6 @@ def test_result_parameters_are_read_and_shown_in_the_self_link():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("_include", "*"),
         ("_include", "Encounter:status"),
         ("_include", "Encounter:colour"),
         ("_include", "Encounter:participant:RelatedPerson"),
@@ -409,6 +414,29 @@ def test_an_include_or_sort_key_that_is_not_known_is_an_unknown_parameter(name: 
     request = parse("Encounter", [(name, value)])
 
     assert (request.unknown, request.used) == ((name,), ())
+
+
+@pytest.mark.parametrize("value", ["*", "Encounter:*", "*:subject"])
+@pytest.mark.parametrize("name", ["_include", "_revinclude", "_include:iterate"])
+def test_an_include_of_everything_is_refused(name: str, value: str):
+    with pytest.raises(NotSupported):
+        parse("Encounter", [(name, value)])
+
+
+def test_a_summary_of_text_goes_without_includes():
+    with pytest.raises(BadParameter):
+        parse("Encounter", [("_summary", "text"), ("_include", "Encounter:subject")])
+
+
+def test_codes_are_sorted_without_their_system_and_quantities_without_their_unit():
+    request = parse("Encounter", [("_sort", "status,class,-length,date")])
+
+    assert request.sort == (
+        Sort(101, descending=False, begins=STATUS),
+        Sort(102, descending=False, bare=True),
+        Sort(108, descending=True, begins="||"),
+        Sort(104, descending=False),
+    )
 
 
 def test_only_the_known_part_of_a_sort_is_used():
@@ -434,14 +462,29 @@ def test_an_option_is_given_once(name: str):
 
 
 def test_a_system_search_takes_what_all_its_types_have():
-    request = parse(
-        None, [("_type", "Encounter,Media"), ("status", "planned"), ("_lastUpdated", "gt2024"), ("class", "x")]
-    )
+    asked = [("_type", "Encounter,Media"), ("status", "planned"), ("_lastUpdated", "gt2024"), ("_sort", "_tag")]
+
+    request = parse(None, [*asked, ("colour", "x")])
 
     assert request.types == ("Encounter", "Media")
     assert request.criteria[0] == Either((AnyOf(101, ("planned",)), AnyOf(501, ("planned",))))
-    assert request.unknown == ("class",)
-    assert request.used[0] == ("_type", "Encounter,Media")
+    assert request.sort == (Sort(5, descending=False, bare=True),)
+    assert (request.unknown, request.used) == (("colour",), tuple(asked))
+
+
+@pytest.mark.parametrize("name", ["class", "subject.identifier"])
+def test_a_filter_that_only_some_of_the_types_have_is_refused(name: str):
+    with pytest.raises(NotSupported, match="Not every type"):
+        parse(None, [("_type", "Encounter,Media,Patient"), (name, "x")])
+
+
+def test_a_search_among_some_types_stays_among_them():
+    among = ("Encounter", "Media", "Task")
+
+    assert parse(None, [], among=among).types == among
+    assert parse(None, [("_type", "Task")], among=among).types == ("Task",)
+    with pytest.raises(NoSuchRoute):
+        parse(None, [("_type", "Patient,Task")], among=among)
 
 
 def test_a_system_search_without_type_searches_every_searchable_type():
