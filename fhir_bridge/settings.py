@@ -65,8 +65,9 @@ class Settings(BaseModel):
 
     max_inline_audio_bytes: int = Field(150 * 2**20, gt=0, description="Decoded audio in one Media")
     max_binary_bytes: int = Field(2**30, gt=0, description="Bytes of one raw Binary")
-    max_json_bytes: int = Field(5 * 2**20, gt=0, description="JSON body without its audio")
-    max_transaction_bytes: int = Field(20 * 2**20, gt=0, description="Transaction without its audio")
+    max_inline_document_bytes: int = Field(10 * 2**20, gt=0, description="Decoded inline documents in one body")
+    max_json_bytes: int = Field(5 * 2**20, gt=0, description="JSON body without its audio and documents")
+    max_transaction_bytes: int = Field(20 * 2**20, gt=0, description="Transaction without its audio and documents")
     max_transaction_entries: int = Field(500, gt=0, description="Entries of one transaction")
     page_size: int = Field(50, gt=0, description="Search page when _count is not given")
     max_page_size: int = Field(200, gt=0, description="Largest search page")

@@ -37,6 +37,22 @@ def is_audio(path: Path) -> bool:
     return inner in {("data",), ("content", "data")}
 
 
+def is_document(path: Path) -> bool:
+    """Tell whether a string at `path` is DocumentReference.content.attachment.data, alone or in a Bundle."""
+    match path:
+        case ("content", int(), "attachment", "data") | (
+            "entry",
+            int(),
+            "resource",
+            "content",
+            int(),
+            "attachment",
+            "data",
+        ):
+            return True
+    return False
+
+
 def expression_of(path: Path) -> str:
     """Write a path as an element path without its root type, such as entry[1].resource.content.data."""
     steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
@@ -46,11 +62,18 @@ def expression_of(path: Path) -> str:
 class Cutter:
     """Feed it the body; it calls `sink(path)` for each audio string and writes decoded bytes there."""
 
-    def __init__(self, sink: Callable[[Path], Write], *, limit: int, root: str) -> None:
-        """Take what makes a sink for a path, the most bytes the JSON may have besides, and the type it should be."""
+    def __init__(self, sink: Callable[[Path], Write], *, limit: int, documents: int, root: str) -> None:
+        """Take what makes a sink for a path, the most bytes the JSON may have besides, and the type it should be.
+
+        `documents` is how many bytes all inline documents may have; they stay where they are,
+        and do not count for `limit` (ruling 19).
+        """
         self._sink = sink
         self._root = root
         self._limit = limit
+        self._documents = documents
+        self._spared = 0  # characters of documents in what is kept
+        self._is_document = False
         self._kept = bytearray()
         self._waiting = b""
         self._path: list[str | int] = []  # one step for each open container
@@ -84,8 +107,14 @@ class Cutter:
 
     def _keep(self, text: bytes) -> None:
         self._kept += text
-        if len(self._kept) > self._limit:
-            raise TooLarge(f"The JSON without its audio is larger than {self._limit} bytes")
+        self._spared += len(text) if self._is_document else 0
+        if self._spared * 3 > (self._documents + 2) * 4:  # three bytes are four characters
+            text_ = (
+                f"Inline documents of more than {self._documents} bytes: upload them as Binary, and name those in url"
+            )
+            raise TooLarge(text_, at=f"{self._root}.{expression_of(tuple(self._path))}")
+        if len(self._kept) - self._spared > self._limit:
+            raise TooLarge(f"The JSON without audio and documents is larger than {self._limit} bytes")
 
     def _text_part(self, rest: bytes) -> bytes:
         if self._in_string:
@@ -126,6 +155,7 @@ class Cutter:
         path = tuple(self._path)
         if self._is_key or not is_audio(path):
             self._in_string = True
+            self._is_document = not self._is_key and is_document(path)
             self._string_start = len(self._kept)
             return
         self._audio = Base64Stream(self._sink(path), at=f"{self._root}.{expression_of(path)}")
@@ -147,7 +177,7 @@ class Cutter:
         return rest[found.end() + 1 :]
 
     def _end_string(self) -> None:
-        self._in_string = False
+        self._in_string = self._is_document = False
         if self._is_key:
             self._path[-1] = _unescaped(bytes(self._kept[self._string_start :]))
 

@@ -11,14 +11,14 @@ from fhir_bridge.errors import Invalid, Malformed, TooLarge
 from fhir_bridge.fhir.resource.cut import Cutter, expression_of
 
 
-def cut(body: bytes, size: int, limit: int = 10**6):
+def cut(body: bytes, size: int, limit: int = 10**6, documents: int = 10**6):
     found = {}
 
     def sink(path):
         found[path] = bytearray()
         return found[path].extend
 
-    cutter = Cutter(sink, limit=limit, root="Media")
+    cutter = Cutter(sink, limit=limit, documents=documents, root="Media")
     for at in range(0, len(body), size):
         cutter.feed(body[at : at + size])
     return cutter.close(), found
@@ -93,6 +93,36 @@ def test_a_body_that_ends_inside_the_audio_is_refused():
 def test_json_over_its_limit_is_refused_however_small_the_pieces():
     with pytest.raises(TooLarge):
         cut(json.dumps({"note": "x" * 100}).encode(), 7, limit=50)
+
+
+def note(size: int) -> dict:
+    data = base64.b64encode(b"x" * size).decode()
+    return {"note": "y" * 10, "content": [{"attachment": {"data": data}}, {"attachment": {"title": "z"}}]}
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_inline_documents_stay_and_have_a_limit_of_their_own(size):
+    for body in (note(90), {"entry": [{"resource": note(90)}]}):
+        text = json.dumps(body).encode()
+        assert cut(text, size, limit=150, documents=90) == (text, {})
+        with pytest.raises(TooLarge):
+            cut(text, size, limit=60, documents=90)
+
+
+@pytest.mark.parametrize(
+    ("root", "at"), [(note(93), "Media."), ({"entry": [{"resource": note(93)}]}, "Media.entry[0].resource.")]
+)
+def test_an_inline_document_over_its_limit_is_named(root, at):
+    with pytest.raises(TooLarge) as caught:
+        cut(json.dumps(root).encode(), 7, documents=90)
+
+    assert caught.value.at == f"{at}content[0].attachment.data"
+
+
+def test_inline_documents_share_their_limit():
+    two = {"entry": [{"resource": note(60)}, {"resource": note(60)}]}
+    with pytest.raises(TooLarge):
+        cut(json.dumps(two).encode(), 7, documents=90)
 
 
 @pytest.mark.parametrize("body", [b"", b"}", b"]", b",", b'"', b'{"a\\', b'{"data', b'{"\\uZZZZ":1}', b"[1,2"])
