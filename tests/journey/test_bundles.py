@@ -353,11 +353,11 @@ REFUSED = {
 
 def test_a_transaction_that_cannot_be_says_where_and_keeps_nothing(ehr, web_settings):
     for why, (bundle, status, at) in REFUSED.items():
-        if bundle.get("entry"):
-            bundle["entry"] += [creates(example("organization")), creates(visit(), URN_2)]
-            bundle["entry"].append(creates(media("x", encounter={"reference": URN_2})))
+        others = [creates(example("organization")), creates(visit(), URN_2)]
+        others += [creates(media("x", encounter={"reference": URN_2}))]
+        more = {"entry": [*bundle["entry"], *others]} if "entry" in bundle else {}
 
-        answer = ehr.post("", bundle)
+        answer = ehr.post("", bundle | more)
 
         assert (answer.status, answer.issue.get("expression")) == (status, [at]), why
     assert [counted(ehr, type_) for type_ in ("Organization", "Encounter", "Media", "Task", "Patient")] == [0] * 5

@@ -34,7 +34,7 @@ DAYS = st.dates(min_value=datetime(2020, 1, 1, tzinfo=UTC).date(), max_value=dat
 
 
 STATUS = "http://hl7.org/fhir/encounter-status|"
-ANYTHING = tuple(type_ for type_ in BY_TYPE if type_ != "AuditEvent")
+EVERY_TYPE = tuple(type_ for type_ in BY_TYPE if type_ != "AuditEvent")
 
 
 def one(type_: str, name: str, value: str):
@@ -389,8 +389,8 @@ def test_result_parameters_are_read_and_shown_in_the_self_link():
     assert request.elements == ("status", "subject")
     assert request.includes == (Include("Encounter", 106, ("Patient",), iterate=False),)
     assert request.revincludes == (
-        Include("Provenance", 900, ANYTHING, iterate=False),
-        Include("Task", 802, ANYTHING, iterate=True),
+        Include("Provenance", 900, EVERY_TYPE, iterate=False),
+        Include("Task", 802, EVERY_TYPE, iterate=True),
     )
     assert request.unknown == ("_include:iterate",)
     assert request.used == tuple(pair for pair in asked if pair[0] not in ("_include:iterate", "status"))
