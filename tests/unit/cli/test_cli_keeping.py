@@ -55,10 +55,11 @@ def accepted(embedded, name: str, *, state: State = State.PUBLISHED, binary: str
         writer.write(b"sound")
         blob = writer.commit()
     phase = STATES[state]
+    shown = {"coding": [{"code": state.value}]}
     versions = [
         _version("Encounter", name, status="finished", **{"class": {"code": "AMB"}}),
         _version("Media", name, status=phase.media, content={"url": f"Binary/{binary}"}),
-        _version("Task", f"{name}-task", status=phase.task, intent="order"),
+        _version("Task", f"{name}-task", status=phase.task, businessStatus=shown, intent="order"),
     ]
 
     def write(conn):
