@@ -58,6 +58,7 @@ interop/node_modules/.ready: interop/package-lock.json
 .PHONY: soak
 soak: setup ## search longer for what is rare: 20,000 made-up requests, ten minutes of polling (half an hour)
 	$(PY) -m pytest -m fuzz tests/fuzz --fuzz-cases 20000
+	$(PY) -m pytest tests/journey/test_polling.py --poll-seconds 600
 
 .PHONY: docs
 docs: setup ## write the generated pages and the OpenAPI document anew
