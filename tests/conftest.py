@@ -32,6 +32,10 @@ DO $$ BEGIN EXECUTE (
 """
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--poll-seconds", type=float, default=20, help="how long pollers watch writers, on both databases")
+
+
 @pytest.fixture(scope="session")
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite file that went through `migrate`, to be copied."""
