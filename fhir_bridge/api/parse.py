@@ -36,6 +36,7 @@ _METHODS: Final[tuple[dict[Interaction, str], ...]] = (
     {"history-instance": "GET"},
     {"history-type": "GET"},
 )
+_BY_CRITERIA: Final[dict[Interaction, str]] = {"update": "PUT", "patch": "PATCH", "delete": "DELETE"}
 _RENDERING: Final = frozenset({"_format", "_pretty"})
 _LONGEST_VID: Final = 10
 
@@ -128,7 +129,15 @@ def require(type_: str, interaction: Interaction) -> None:
     if type_ not in BY_TYPE:
         raise NoSuchRoute("This resource type is not served here: see /fhir/metadata")
     if not offers(type_, interaction):
-        beside = next(level for level in _METHODS if interaction in level)
-        allow = tuple(method for each, method in beside.items() if offers(type_, each))
-        raise MethodNotAllowed(f"{type_} has no {interaction} here: see /fhir/metadata", allow=allow)
+        raise MethodNotAllowed(
+            f"{type_} has no {interaction} here: see /fhir/metadata", allow=_allowed(type_, interaction)
+        )
     answered_with()
+
+
+def _allowed(type_: str, interaction: Interaction) -> tuple[str, ...]:
+    """List the methods of the path that was asked; by criteria, a type that is searched is written too."""
+    beside = next(level for level in _METHODS if interaction in level)
+    if interaction in _METHODS[1] and "id_" not in (request.view_args or {}):
+        beside = _METHODS[0] | (_BY_CRITERIA if offers(type_, "search-type") else {})
+    return tuple(method for each, method in beside.items() if offers(type_, each))

@@ -1,4 +1,4 @@
-"""What stands for an id in a path: FHIR's ids alone, so that `_history` and `_search` are none."""
+"""What may stand in a path: no type or id is `_history`, `_search` or `$operation`; those have their own methods."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ class Id(BaseConverter):
     regex = r"[A-Za-z0-9.\-]{1,64}"
 
 
+class Name(BaseConverter):
+    """What a place without a converter takes."""
+
+    regex = r"[^/_$][^/]*"
+
+
 def learn(app: Flask) -> None:
     """Let routes say `<id:id_>` where a type's own route would swallow a path of all types."""
-    app.url_map.converters["id"] = Id
+    app.url_map.converters |= {"id": Id, "default": Name}

@@ -65,7 +65,7 @@ def compartment_by_post(type_: str, id_: str, member_type: str) -> Response:
     return _search(f"{type_}/{id_}/{member_type}", _form)
 
 
-@routes.get("/_page/<sealed>")
+@routes.get("/_page/<string:sealed>")
 def page(sealed: str) -> Response:
     """A further page of a search."""
     who = grant()

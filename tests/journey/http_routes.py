@@ -47,7 +47,8 @@ class Route:
         if self.method == "PATCH":
             return [{"op": "replace", "path": "/active", "value": True}]
         if "$" in self.path:
-            return {"resourceType": "Parameters", "parameter": [{"name": "mode", "valueCode": "create"}]}
+            given = [{"name": "resource", "resource": example(BODIES["Encounter"])}] if "$explain" in self.path else []
+            return {"resourceType": "Parameters"} | ({"parameter": given} if given else {})
         if self.type == "Binary":
             return {"resourceType": "Binary", "contentType": "text/plain", "data": "AAAA", "id": "nobody"}
         if self.type:
@@ -64,13 +65,13 @@ class Route:
         return f"{self.method} /{self.path}"
 
 
-def _paths(rule: str) -> list[str]:
-    """Fill the places of a rule; that of an operation's name by each that there is."""
+def _paths(rule: str, method: str) -> list[str]:
+    """Fill the places of a rule; that of an operation's name by each that is called so."""
     below = rule.removeprefix("/fhir").strip("/")
     if "<name>" not in below:
         return [re.sub(r"<(?:\w+:)?(\w+)>", lambda found: GIVEN.get(found[1], "nothing"), below)]
     level = "instance" if "<id_>" in below else "type" if "<type_>" in below else "system"
-    found = [each for each in OPERATIONS if level in each.levels]
+    found = [each for each in OPERATIONS if level in each.levels and method.replace("HEAD", "GET") in each.methods]
     types = {each: "Patient" if each.is_for("Patient") else each.types[0] for each in found}
     filled = {each: below.replace("<type_>", types[each]).replace("<id_>", "nobody") for each in found}
     return [path.replace("<name>", each.name) for each, path in filled.items()]
@@ -83,7 +84,7 @@ def _routes() -> tuple[Route, ...]:
         Route(method, rule.rule, path)
         for rule in rules
         for method in sorted(rule.methods - {"OPTIONS"})
-        for path in _paths(rule.rule)
+        for path in _paths(rule.rule, method)
     ]
     return tuple(dict.fromkeys(every))
 
