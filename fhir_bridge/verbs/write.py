@@ -207,10 +207,12 @@ def current_of(bridge: Bridge, grant: Grant, type_: str, id_: str) -> Row | None
     an update that creates would overwrite it.
     """
     filter_ = allowed(grant, (type_,), "u")
+    if find(bridge, Filter(grant.tenant), type_, id_) is None:  # asked first: it may be created between two questions
+        return None
     row = find(bridge, filter_, type_, id_)
-    if row is None and find(bridge, Filter(grant.tenant), type_, id_) is not None:
+    if row is None:
         raise NotFound(f"There is no {type_} with this id")
-    return None if row is None or row.deleted else row
+    return None if row.deleted else row
 
 
 def existing_of(case: Case, taken: Taken) -> Row:
