@@ -105,4 +105,5 @@ COMMON: Final = (
     token(5, "_tag", "meta.tag"),
     token(6, "_security", "meta.security"),
     Param(7, "_profile", "uri", ("meta.profile",)),
+    Param(8, "_source", "uri", ("meta.source",)),
 )

@@ -372,7 +372,7 @@ def test_result_parameters_are_read_and_shown_in_the_self_link():
         ("_summary", "data"),
         ("_elements", "status,subject,,status"),
         ("_include", "Encounter:subject:Patient"),
-        ("_include:iterate", "Patient:link"),
+        ("_include:iterate", "Patient:colour"),
         ("_revinclude", "Provenance:target"),
         ("_revinclude:iterate", "Task:focus"),
         ("_format", "json"),

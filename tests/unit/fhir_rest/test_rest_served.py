@@ -10,21 +10,38 @@ from fhir_bridge.fhir.rest.served import BY_TYPE, COMMON, HIGHEST_NUMBER, SERVED
 
 # Stored keys carry these numbers: rows may be added, none may be changed or given to another parameter.
 NUMBERS = """
-* _id 3 _lastUpdated 4 _tag 5 _security 6 _profile 7
+* _id 3 _lastUpdated 4 _tag 5 _security 6 _profile 7 _source 8
 Encounter identifier 100 status 101 class 102 type 103 date 104 patient 105 subject 106 participant 107 length 108
-Patient identifier 200 name 201 family 202 given 203 birthdate 204 gender 205
-Practitioner identifier 300 name 301 family 302 given 303
-Organization identifier 400 name 401
-Media identifier 500 status 501 type 502 patient 503 subject 504 encounter 505 created 506
+Encounter practitioner 109 participant-type 110 part-of 111 service-provider 112 location 113 location-period 114
+Encounter reason-code 115 reason-reference 116 diagnosis 117 appointment 118 episode-of-care 119 based-on 120
+Encounter account 121 special-arrangement 122
+Patient identifier 200 name 201 family 202 given 203 birthdate 204 gender 205 active 206 telecom 207 address 208
+Patient address-city 209 address-postalcode 210 address-state 211 address-country 212 language 213 death-date 214
+Patient general-practitioner 215 organization 216 link 217
+Practitioner identifier 300 name 301 family 302 given 303 active 304 gender 305 telecom 306 address 307
+Practitioner communication 308
+Organization identifier 400 name 401 active 402 type 403 address 404 partof 405
+Media identifier 500 status 501 type 502 patient 503 subject 504 encounter 505 created 506 operator 507 device 508
+Media modality 509 view 510 site 511 based-on 512
 Observation code 600 category 601 status 602 date 603 patient 604 subject 605 encounter 606 derived-from 607
-Observation identifier 608
+Observation identifier 608 performer 609 device 610 focus 611 has-member 612 part-of 613 based-on 614 specimen 615
+Observation method 616 data-absent-reason 617 value-string 618 value-concept 619 value-date 620 value-quantity 621
+Observation component-code 622 component-value-concept 623 component-value-quantity 624
+Observation component-data-absent-reason 625 combo-code 626 combo-value-concept 627 combo-value-quantity 628
+Observation combo-data-absent-reason 629
 DocumentReference identifier 700 status 701 type 702 category 703 patient 704 subject 705 date 706 encounter 707
-DocumentReference author 708 period 709 related 710
+DocumentReference author 708 period 709 related 710 authenticator 711 custodian 712 relatesto 713 relation 714
+DocumentReference security-label 715 contenttype 716 language 717 location 718 format 719 event 720 facility 721
+DocumentReference setting 722 description 723
 Task status 800 code 801 focus 802 subject 803 patient 804 encounter 805 identifier 806 authored-on 807 modified 808
-Provenance target 900 recorded 901 agent 902
-Device identifier 1000 type 1001 device-name 1002
+Task intent 809 priority 810 business-status 811 group-identifier 812 owner 813 requester 814 part-of 815 based-on 816
+Task period 817 performer 818
+Provenance target 900 recorded 901 agent 902 patient 903 agent-role 904 agent-type 905 entity 906 when 907
+Provenance location 908 signature-type 909
+Device identifier 1000 type 1001 device-name 1002 status 1003 manufacturer 1004 model 1005 organization 1006
+Device patient 1007 location 1008 url 1009
 Composition identifier 1100 status 1101 type 1102 category 1103 date 1104 patient 1105 subject 1106 encounter 1107
-Composition author 1108 title 1109
+Composition author 1108 title 1109 attester 1110 confidentiality 1111 section 1112 entry 1113 context 1114 period 1115
 AuditEvent action 1200 date 1201 agent 1202 patient 1203 entity 1204 outcome 1205 subtype 1206 type 1207 source 1208
 AuditEvent address 1209
 """
