@@ -13,6 +13,7 @@ from fhir_bridge.api import (
     discovery,
     guard,
     health,
+    later,
     operations,
     paths,
     reading,
@@ -43,7 +44,7 @@ def create_app(settings: Settings) -> Flask:
     request_log.watch(app)
     cors.allow(app)
     audit.watch(app)  # last: what it puts in the place of an answer is an answer like any other
-    rooms = (discovery, binary, upload, sound, operations, reading, searching, writing, token, docs, health)
+    rooms = (discovery, binary, upload, sound, later, operations, reading, searching, writing, token, docs, health)
     for room in rooms:
         app.register_blueprint(room.routes)
     return app

@@ -99,6 +99,8 @@ def interaction(method: str, steps: list[str]) -> str:
     named = next((step for step in steps if step.startswith("$")), None)
     if named is not None:
         return named if _OPERATION.fullmatch(named) else "operation"
+    if steps[:1] == ["_async"]:
+        return "operation"
     if "_history" in steps:
         return _HISTORIES[min(len(steps) - 1, 2)] if steps[-1] == "_history" else "vread"
     if "_search" in steps:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from flask import Blueprint, Response, request
 
-from fhir_bridge.api import parse, unchanged
+from fhir_bridge.api import later, parse, unchanged
 from fhir_bridge.api.guard import bridge, grant
 from fhir_bridge.api.negotiate import answered_with, preference, require_plain_encoding
 from fhir_bridge.errors import UnsupportedMediaType
@@ -18,6 +18,8 @@ from fhir_bridge.verbs.search import search as search_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from fhir_bridge.fhir.resource.reader import JsonValue
 
 routes = Blueprint("searching", __name__, url_prefix="/fhir")
 
@@ -97,4 +99,7 @@ def _search(path: str, asked: Callable[[], Pairs]) -> Response:
     if path and "/" not in path:
         parse.require(path, "search-type")
     strict = preference("handling") == "strict"
+    if later.wanted():
+        pairs: list[JsonValue] = [[name, value] for name, value in asked()]
+        return later.accepted(who, "search", {"path": path, "pairs": pairs, "strict": strict})
     return unchanged.bundle(search_rows(bridge(), who, path, asked(), strict=strict))

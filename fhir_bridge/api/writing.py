@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, g
 
-from fhir_bridge.api import parse, respond
+from fhir_bridge.api import later, parse, respond
 from fhir_bridge.api.guard import bridge, grant
 from fhir_bridge.api.negotiate import answered_with
 from fhir_bridge.verbs.bundles.run import run as run_bundle
@@ -22,6 +22,7 @@ routes = Blueprint("writing", __name__, url_prefix="/fhir")
 
 
 @routes.post("/<type_>")
+@later.awaited
 def create(type_: str) -> Response:
     """Create a resource, unless one meets If-None-Exist or the criteria in the URL."""
     who = grant()
@@ -32,6 +33,7 @@ def create(type_: str) -> Response:
 
 
 @routes.put("/<type_>/<id_>")
+@later.awaited
 def update(type_: str, id_: str) -> Response:
     """Update a resource, or create it under the EHR's own id."""
     who = grant()
@@ -97,6 +99,7 @@ def delete_matching(type_: str) -> Response:
 
 
 @routes.post("/")
+@later.awaited
 def bundle() -> Response:
     """A batch or transaction Bundle."""
     who = grant()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from fhir_bridge.fhir.resource.reader import read
 from fhir_bridge.store import binaries, oauth, retention, uploads
 from fhir_bridge.store.versions import now_ms
-from fhir_bridge.verbs import upload
+from fhir_bridge.verbs import asynchronous, upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,7 +25,7 @@ _HOUR_MS: Final = 3_600_000
 
 @dataclass(frozen=True)
 class Removed:
-    """What one round removed; strays are files that no row names, and uploads that nobody ended."""
+    """What one round removed; strays are files that no row names, uploads that nobody ended, and old answers."""
 
     audio: int
     strays: int
@@ -38,7 +38,7 @@ def apply(settings: Settings, store: Store, blobs: Blobs) -> Removed:
     tenants = [tenant.id for tenant in store.read(oauth.tenants)]
     audio = sum(_forgotten(store, blobs, tenant, before) for tenant in tenants)
     assertions = store.write(lambda conn: oauth.forget_expired(conn, now_ms() // 1000))
-    strays = upload.expire(store, blobs) + _collected(store, blobs, tenants)
+    strays = upload.expire(store, blobs) + asynchronous.expire(store, blobs) + _collected(store, blobs, tenants)
     return Removed(audio, strays, assertions)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from fhir_bridge import clock, log
 from fhir_bridge.store.dispatch import Executor, Ledger, Limits
+from fhir_bridge.worker.errands import EVERY_SECONDS, THREADS, Errands
 from fhir_bridge.worker.rooms import Rooms
 from fhir_bridge.worker.run import run
 from fhir_bridge.worker.sweep import sweep
@@ -37,12 +38,12 @@ class Worker:
         self._ledger = Ledger(url)
         self._done = threading.Event()
         upkeep = Upkeep(self._rooms, stopping=self._done.is_set)
-        # Two threads: what takes long must not keep the jobs of dead workers waiting.
-        pace = {"every": settings.lease_seconds * _SWEEP_AT, "done": self._done}
-        self._rounds = [
-            threading.Thread(target=for_ever, args=each, kwargs=pace, name=each[0], daemon=True)
-            for each in (("sweep", self._sweep), ("upkeep", upkeep.when_due))
-        ]
+        errands = Errands(self._rooms, stopping=self._done.is_set)
+        # Threads of their own: what takes long must not keep the jobs of dead workers waiting.
+        beat = settings.lease_seconds * _SWEEP_AT
+        rounds = [("sweep", self._sweep, beat), ("upkeep", upkeep.when_due, beat)]
+        rounds += [("errands", errands.round, EVERY_SECONDS)] * THREADS
+        self._rounds = [self._thread(*each) for each in rounds]
 
     def start(self) -> None:
         """Begin to take jobs."""
@@ -62,6 +63,10 @@ class Worker:
         self._ledger.close()
         self._rooms.close()
         log.event("service.stopped", part="worker")
+
+    def _thread(self, name: str, round_: Callable[[], None], every: float) -> threading.Thread:
+        pace = {"every": every, "done": self._done}
+        return threading.Thread(target=for_ever, args=(name, round_), kwargs=pace, name=name, daemon=True)
 
     def _sweep(self) -> None:
         sweep(self._rooms.store, self._ledger, lease_seconds=self._settings.lease_seconds)

@@ -21,6 +21,8 @@ from fhir_bridge import clock
 from fhir_bridge.app import create_app
 from fhir_bridge.smart.client import secret_hash
 from fhir_bridge.store import oauth
+from fhir_bridge.worker.errands import Errands
+from fhir_bridge.worker.rooms import Rooms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -230,6 +232,14 @@ def new_ehr(app: Flask, bridge: Bridge, received: Path) -> Callable[..., Ehr]:
 @pytest.fixture
 def ehr(new_ehr: Callable[..., Ehr]) -> Ehr:
     return new_ehr()
+
+
+@pytest.fixture
+def errands(web_settings: Settings) -> Iterator[Errands]:
+    """A worker's asynchronous requests, run when the test says so."""
+    rooms = Rooms.open(web_settings, boot="boot-1")
+    yield Errands(rooms, stopping=lambda: False)
+    rooms.close()
 
 
 @pytest.fixture

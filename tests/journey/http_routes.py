@@ -14,7 +14,7 @@ from fhir_bridge.fhir.rest.operations import OPERATIONS
 from fhir_bridge.settings import Settings
 
 OPEN = ("metadata", ".well-known", "OperationDefinition")  # no token, no audit
-GIVEN = {"type_": "Patient", "id_": "nobody", "vid": "1", "member_type": "Observation", "sealed": "nothing"}
+GIVEN = {"type_": "Patient", "id_": "nobody", "vid": "1", "member_type": "Observation", "sealed": "nothing", "number": "0"}
 BODIES = {"Patient": "patient", "Encounter": "encounter-ambulatory"}
 
 
@@ -72,7 +72,7 @@ def _paths(rule: str, method: str) -> list[str]:
         return [re.sub(r"<(?:\w+:)?(\w+)>", lambda found: GIVEN.get(found[1], "nothing"), below)]
     level = "instance" if "<id_>" in below else "type" if "<type_>" in below else "system"
     found = [each for each in OPERATIONS if level in each.levels and method.replace("HEAD", "GET") in each.methods]
-    types = {each: "Patient" if each.is_for("Patient") else each.types[0] for each in found}
+    types = {each: "Patient" if each.is_for("Patient") else "".join(each.types[:1]) for each in found}
     filled = {each: below.replace("<type_>", types[each]).replace("<id_>", "nobody") for each in found}
     return [path.replace("<name>", each.name) for each, path in filled.items()]
 

@@ -95,9 +95,9 @@ def test_without_a_token_or_with_a_wrong_one(ehr):
 
 def test_with_a_token_that_allows_something_else(new_ehr):
     weak = new_ehr("system/Device.d")
-    # A page is its search's; the entries of a Bundle are judged one by one; a Binary is patched by tus alone.
+    # What was asked for is its client's; a page is its search's; the entries of a Bundle are judged one by one; a Binary is patched by tus alone.
     free = {"GET /_page/nothing", "HEAD /_page/nothing", "POST /", "PATCH /Binary/nobody"}
-    routes = [route for route in GUARDED if str(route) not in free]
+    routes = [route for route in GUARDED if str(route) not in free and not route.path.startswith("_async")]
 
     assert found(routes, lambda route: faults(route, called(weak, route), 403, "forbidden")) == {}
 

@@ -23,6 +23,7 @@ from fhir_bridge.fhir.rest.openapi_parts import (
     responses,
     schema,
 )
+from fhir_bridge.fhir.rest.openapi_requests import request_routes
 from fhir_bridge.fhir.rest.openapi_routes import plain_routes, token_route
 from fhir_bridge.fhir.rest.openapi_search import search_routes
 from fhir_bridge.fhir.rest.operations import operations_of
@@ -121,6 +122,8 @@ def _paths(rows: tuple[Served, ...]) -> Json:
             for path, method, described in routes_of(row, interaction):
                 paths.setdefault(path, {})[method] = described
     for path, method, described in search_routes(rows):
+        paths.setdefault(path, {})[method] = described
+    for path, method, described in request_routes():
         paths.setdefault(path, {})[method] = described
     for type_, operation in [*((row.type, one) for row in rows for one in row.operations), *_WHOLE]:
         for path, method, described in operation_routes(type_, operation):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from fhir_bridge.fhir.rest.openapi_interactions import ALWAYS
 from fhir_bridge.fhir.rest.openapi_parts import answer, fhir_body, parameters, responses
+from fhir_bridge.fhir.rest.openapi_requests import accepted, respond_async
 
 if TYPE_CHECKING:
     from fhir_bridge.fhir.resource.reader import Json, JsonValue
@@ -33,7 +34,7 @@ def _route(type_: str | None, operation: Operation, place: tuple[Level, str]) ->
     level, method = place
     name = operation.name + (_LEVELS[level] if len(operation.levels) > 1 else "")
     name += "ByPost" if len(operation.methods) > 1 and method == "POST" else ""
-    asked: list[JsonValue] = parameters("id") if level == "instance" else []
+    asked: list[JsonValue] = [*(parameters("id") if level == "instance" else []), respond_async()]
     if method == "GET":
         asked = [*asked, *(_query(part) for part in operation.takes)]
     given = next((part.type for part in operation.gives if part.name == "return"), "Parameters")
@@ -42,10 +43,15 @@ def _route(type_: str | None, operation: Operation, place: tuple[Level, str]) ->
         "tags": [type_ or "System"],
         "summary": operation.doc,
         "security": [{"smart": [f"system/{type_ or '*'}.{operation.right}"]}, {"bearer": []}],
-        **({"parameters": asked} if asked else {}),
+        "parameters": asked,
         **(_body(type_, operation) if method == "POST" else {}),
-        "responses": responses({200: answer("Done", given, headers={})}, _errors(operation, method)),
+        "responses": responses(_answers(operation, given), _errors(operation, method)),
     }
+
+
+def _answers(operation: Operation, given: str) -> dict[int, Json]:
+    later = {202: accepted()}
+    return later if operation.later else {200: answer("Done", given, headers={}), **later}
 
 
 def _query(part: Part) -> Json:

@@ -46,6 +46,7 @@ class Operation:
     takes: tuple[Part, ...] = ()
     gives: tuple[Part, ...] = ()
     changes: bool = False
+    later: bool = False  # its answer can only be fetched later
     base: str | None = None
 
     @property
@@ -170,6 +171,28 @@ OPERATIONS: Final = (
         "Stop the transcription of a recording. Takes the right to read Tasks as well.",
         gives=(_TASK,),
         changes=True,
+    ),
+    Operation(
+        "System-export",
+        "export",
+        ("system",),
+        (),
+        "rs",
+        "All that may be searched and read, as files of one resource a line. Send Prefer: respond-async.",
+        takes=_EXPORTED,
+        later=True,
+        base=f"{_BULK}export",
+    ),
+    Operation(
+        "Patient-export",
+        "export",
+        ("type",),
+        ("Patient",),
+        "rs",
+        "The same, of what is about patients. Send Prefer: respond-async.",
+        takes=_EXPORTED,
+        later=True,
+        base=f"{_BULK}patient-export",
     ),
 )
 
