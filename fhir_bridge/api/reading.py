@@ -9,7 +9,7 @@ from fhir_bridge.api.guard import bridge, grant
 from fhir_bridge.api.negotiate import answered_with
 from fhir_bridge.verbs.history import history as history_of
 from fhir_bridge.verbs.history import vread as vread_row
-from fhir_bridge.verbs.read import part_of
+from fhir_bridge.verbs.part import part_of
 from fhir_bridge.verbs.read import read as read_row
 
 routes = Blueprint("reading", __name__, url_prefix="/fhir")

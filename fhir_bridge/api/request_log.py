@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from flask import Flask, Response
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._\-]{1,64}")
+_SHOWABLE: Final = re.compile(r"[ -~]{1,200}")
 _METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _OF_STATUS: Final = {
     404: (NoSuchRoute, "There is nothing at this path"),
@@ -45,11 +46,14 @@ def watch(app: Flask) -> None:
 def _begin() -> None:
     given = request.headers.get("X-Request-Id", "")
     g.request_id = given if _REQUEST_ID.fullmatch(given) else clock.new_id()
+    g.not_taken = given if given != g.request_id and _SHOWABLE.fullmatch(given) else None
     g.began = clock.monotonic()
 
 
 def _end(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.request_id
+    if g.not_taken:  # http.html#custom: a client that named its request finds its answer
+        response.headers["X-Correlation-Id"] = g.not_taken
     if response.mimetype == "text/html" and response.calculate_content_length() == 0:
         del response.headers["Content-Type"]  # Flask's word for nothing; none of ours is HTML
     response.headers.setdefault("X-Content-Type-Options", "nosniff")

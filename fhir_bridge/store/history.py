@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, exists, func, not_, or_, select, true
 
 from fhir_bridge.store import tables
+from fhir_bridge.store.filter import And, OfType, Or
 from fhir_bridge.store.order import Column, Stretch
 from fhir_bridge.store.pages import Cursor, Page, page, selected
 from fhir_bridge.store.rows import Rows
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, FromClause
 
-    from fhir_bridge.store.filter import Filter
+    from fhir_bridge.store.filter import Filter, Node
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,13 @@ def revived(conn: Connection, tenant: str, rows: Iterable[Row]) -> frozenset[int
 
 def _visible(v: FromClause, filter_: Filter) -> ColumnElement[bool]:
     """Versions of resources whose current version, be it a deletion, the filter lets through."""
+    if _is_of_types(filter_.where):  # true of one version as of any other
+        return and_(v.c.tenant == filter_.tenant, filter_.where.sql(Rows(filter_.tenant, None, v)))
     now = Rows(filter_.tenant, None, tables.version.alias())
     same = and_(now.v.c.type == v.c.type, now.v.c.id == v.c.id)
     current = exists(select(1).select_from(now.v).where(now.theirs, same, filter_.where.sql(now)).correlate(v))
     return and_(v.c.tenant == filter_.tenant, current)
+
+
+def _is_of_types(node: Node) -> bool:
+    return isinstance(node, OfType) or (isinstance(node, And | Or) and all(map(_is_of_types, node.nodes)))

@@ -6,9 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fhir_bridge.errors import Issue
-from fhir_bridge.fhir.resource.reader import read
-from fhir_bridge.fhir.resource.subset import elements, summary
-from fhir_bridge.fhir.resource.writer import write
 from fhir_bridge.fhir.rest.bundle import Entry, searchset
 from fhir_bridge.fhir.rest.criteria import Updated
 from fhir_bridge.fhir.rest.outcome import outcome
@@ -19,10 +16,11 @@ from fhir_bridge.verbs.compartment import reach_of
 from fhir_bridge.verbs.criteria import order_of
 from fhir_bridge.verbs.include import included
 from fhir_bridge.verbs.paging import Place, links
+from fhir_bridge.verbs.part import shown_as
 from fhir_bridge.verbs.policy import allowed, conditions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from sqlalchemy import Connection
 
@@ -79,7 +77,7 @@ def _answer(bridge: Bridge, grant: Grant, request: SearchRequest, place: Place) 
     filter_ = allowed(grant, request.types, "s").narrowed(*within, *conditions(grant, request))
     audit.note_patient(request)
     found, extra, total = bridge.store.read(lambda conn: _read(conn, bridge, grant, (request, place, filter_)))
-    shown, beside = _subset_of(request), _subset_of(replace(request, elements=()))
+    shown, beside = shown_as(request), shown_as(replace(request, elements=()))
     entries = [Entry(row.type, row.id, shown(row.body)) for row in found.rows]
     entries += [Entry(row.type, row.id, beside(row.body), "include") for row in extra]
     query = query_of(request)
@@ -105,16 +103,6 @@ def _read(
     count, order = request.count or bridge.settings.page_size, order_of(request)
     found = kept.search(conn, filter_, snapshot=place.snapshot, after=place.after, count=count, order=order)
     return found, included(conn, grant, request, found.rows), total
-
-
-def _subset_of(request: SearchRequest) -> Callable[[str], str]:
-    """Return what _summary or _elements leave of a body: without them, all of it and unread."""
-    mode = request.summary
-    if mode == "true" or mode == "text" or mode == "data":  # noqa: PLR1714 - a tuple would not narrow the type
-        return lambda body: write(summary(read(body), mode))
-    if request.elements:
-        return lambda body: write(elements(read(body), request.elements))
-    return lambda body: body
 
 
 def _ignored(name: str) -> Issue:

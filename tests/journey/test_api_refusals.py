@@ -249,6 +249,9 @@ def test_each_answer_carries_the_request_id(ehr):
     assert ehr.get("Encounter", X_Request_Id="my-1").headers["X-Request-Id"] == "my-1"
     made = ehr.get("Encounter/none", X_Request_Id="not valid!")
     assert made.headers["X-Request-Id"] in made.issue["diagnostics"]
+    assert made.headers["X-Correlation-Id"] == "not valid!"
+    for unshowable in ("é", "x" * 201):
+        assert "X-Correlation-Id" not in ehr.get("Encounter", X_Request_Id=unshowable).headers
 
 
 def test_our_own_fault_tells_a_number_and_no_more(app, ehr, caplog):

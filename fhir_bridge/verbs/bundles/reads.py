@@ -17,7 +17,8 @@ from fhir_bridge.verbs.binary import opened
 from fhir_bridge.verbs.bundles import answers
 from fhir_bridge.verbs.history import history, vread
 from fhir_bridge.verbs.operate import Call, operate
-from fhir_bridge.verbs.read import part_of, read
+from fhir_bridge.verbs.part import part_of
+from fhir_bridge.verbs.read import read
 from fhir_bridge.verbs.search import search
 
 if TYPE_CHECKING:
