@@ -94,7 +94,7 @@ def _row(trail: Trail, status: int) -> AuditRow:
     )
 
 
-def interaction(method: str, steps: list[str]) -> str:
+def interaction(method: str, steps: list[str]) -> str:  # noqa: PLR0911 - one row a form of path
     """Return the interaction that a path below the base stands for (http.html), or an operation's name."""
     named = next((step for step in steps if step.startswith("$")), None)
     if named is not None:
@@ -106,6 +106,8 @@ def interaction(method: str, steps: list[str]) -> str:
     if "_search" in steps:
         return "search-system" if len(steps) == 1 else "search-type"
     method = "GET" if method == "HEAD" else method
+    if steps and not _TYPE.fullmatch(steps[0]) and steps[0] != "_page":
+        return "operation"  # of our own, such as the status of an asynchronous request
     if method == "GET" and (len(steps) > 2 or "_page" in steps):  # noqa: PLR2004 - a compartment: Type, id, Type
         return "search-type"
     return _WRITING.get(method) or _PLAIN.get((len(steps), method), "operation")

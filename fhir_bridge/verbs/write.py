@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from fhir_bridge import clock
 from fhir_bridge.errors import BusinessRule, Duplicate, Invalid, Issue, NotFound, VersionConflict
@@ -170,8 +170,9 @@ def updated(
     case = Case(by.bridge, by.grant, json, "PUT", current, by.blobs, expect=based_on)
     plan = planned(case)
     plan = with_provenance(by, replace(plan, conditions=(*conditions, *plan.conditions)), [case])
+    told = entry(case, by.request, 200 if current else 201, verb="update" if seen is None else "patch")
     try:
-        rows = commit(by.bridge, by.grant.tenant, plan, [entry(case, by.request, 200 if current else 201)])
+        rows = commit(by.bridge, by.grant.tenant, plan, [told])
     except Taken as taken:
         raise _duplicate(case) from taken
     except VersionConflict as exc:  # another has written since it was looked at: look again
@@ -193,11 +194,11 @@ def with_provenance(by: Writer, plan: Plan, cases: Iterable[Case]) -> Plan:
     return merged([plan, planned(Case(by.bridge, by.grant, json, "POST"))])
 
 
-def entry(case: Case, request: str, status: int) -> AuditRow:
-    """Return the audit entry of a write."""
-    verb = "create" if status == 201 else "update"  # noqa: PLR2004 - HTTP 201
+def entry(case: Case, request: str, status: int, *, verb: Literal["update", "patch"] = "update") -> AuditRow:
+    """Return the audit entry of a write; what did not exist before was created by whichever."""
+    told = "create" if status == 201 else verb  # noqa: PLR2004 - HTTP 201
     who = case.grant
-    return AuditRow(who.tenant, request, verb, status, client=who.client, user=who.user, type=case.type, id=case.id)
+    return AuditRow(who.tenant, request, told, status, client=who.client, user=who.user, type=case.type, id=case.id)
 
 
 def current_of(bridge: Bridge, grant: Grant, type_: str, id_: str) -> Row | None:

@@ -88,6 +88,7 @@ def test_a_create_tells_who_created_what_for_whom(ehr):
         ("GET", "Patient/_history", "history-type", "E", [SOURCE, DESTINATION]),
         ("GET", "_history", "history-system", "E", [SOURCE, DESTINATION]),
         ("PUT", "Patient/p", "update", "U", [SOURCE, DESTINATION]),
+        ("PATCH", "Patient/p", "patch", "U", [SOURCE, DESTINATION]),
         ("DELETE", "Patient/p", "delete", "D", [(DCM, "110150"), (f"{HL7}provenance-participant-type", "custodian")]),
         ("GET", "Patient?name=x", "search-type", "E", [SOURCE, DESTINATION]),
         ("POST", "Patient/_search", "search-type", "E", [SOURCE, DESTINATION]),
@@ -98,8 +99,10 @@ def test_each_interaction_has_the_action_and_agents_of_its_pattern(ehr, method, 
     ehr.put("Patient/p", example("patient", id="p"))
     body = example("patient", id="p", active=True) if method == "PUT" else None
     kind = {"Content_Type": "application/x-www-form-urlencoded"} if "_search" in path else {}
+    if method == "PATCH":
+        body, kind = [{"op": "add", "path": "/active", "value": True}], {"Content_Type": "application/json-patch+json"}
 
-    answer = ehr.call(method, path, b"name=x" if kind else body, X_Request_Id="r-1", **kind)
+    answer = ehr.call(method, path, b"name=x" if "_search" in path else body, X_Request_Id="r-1", **kind)
 
     told = event(ehr, "r-1")
     assert answer.status < 300
@@ -349,6 +352,35 @@ def test_a_transaction_leaves_one_row_for_each_entry(ehr, bridge):
         ("create", "Organization", 201),
         ("create", "Patient", 201),
     ]
+
+
+def test_entries_that_write_nothing_leave_a_row_each_too(ehr, bridge):
+    visit = example("encounter-ambulatory")
+    id_ = ehr.create(visit)
+    asks = [("POST", "Encounter"), ("GET", f"Encounter/{id_}"), ("GET", "Encounter?patient=Patient/p1")]
+    asks += [("GET", "Encounter/none"), ("DELETE", "Patient/none")]
+    entries = [{"request": {"method": method, "url": url}} for method, url in asks]
+    entries[0]["resource"] = visit
+    expected = [("create", 200), ("delete", 204), ("read", 200), ("search-type", 200)]
+
+    ehr.post("", {"resourceType": "Bundle", "type": "batch", "entry": entries}, X_Request_Id="r-1")
+    del entries[3]
+    ehr.post("", {"resourceType": "Bundle", "type": "transaction", "entry": entries}, X_Request_Id="r-2")
+
+    told = {request: rows_of(bridge, request) for request in ("r-1", "r-2")}
+    assert sorted((row.verb, row.status) for row in told["r-1"]) == sorted([*expected, ("read", 404)])
+    assert sorted((row.verb, row.status) for row in told["r-2"]) == expected
+    for rows in told.values():
+        assert {row.id for row in rows if row.type == "Encounter"} >= {id_}
+        assert [row.patient for row in rows if row.query] == ["Patient/p1"]
+    assert [row.issue for row in told["r-1"] if row.status == 404] == ["not-found"]
+
+
+def test_an_entry_that_cannot_be_read_leaves_a_row(ehr, bridge):
+    entries = [{"request": {"method": "POST", "url": "Zebra"}}, {"request": {"method": "GET", "url": "Patient"}}]
+    ehr.post("", {"resourceType": "Bundle", "type": "batch", "entry": entries}, X_Request_Id="r-1")
+
+    assert len(rows_of(bridge, "r-1")) == 2
 
 
 def test_a_transaction_that_fails_leaves_one_row(ehr, bridge):

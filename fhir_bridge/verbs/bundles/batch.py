@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from fhir_bridge.errors import BridgeError
 from fhir_bridge.fhir.resource.tree import text
+from fhir_bridge.verbs import audit
 from fhir_bridge.verbs.bundles import answers
 from fhir_bridge.verbs.bundles.asks import READING, ask_of
 from fhir_bridge.verbs.bundles.links import require_alone
-from fhir_bridge.verbs.bundles.parts import blobs_of, read_told
+from fhir_bridge.verbs.bundles.parts import blobs_of, idle_told
 from fhir_bridge.verbs.bundles.patches import change_of
 from fhir_bridge.verbs.bundles.reads import answered
 from fhir_bridge.verbs.delete import delete, delete_matching
@@ -37,19 +38,15 @@ class _Batch:
     full_urls: frozenset[str]
 
     def done(self, index: int, entry: Json) -> Done:
-        """Carry out one entry; a refusal is an answer too."""
+        """Carry out one entry; a refusal is an answer too. Its write told the audit of it, or it is told here."""
+        ask, written = None, audit.current().written
         try:
             ask = ask_of(index, entry, base=self.by.bridge.base)
-        except BridgeError as exc:
-            return answers.failed(exc, request=self.by.request)
-        try:
             done = self._done(ask)
         except BridgeError as exc:
             done = answers.failed(exc, request=self.by.request)
-            read_told(self.by, ask, done.status)
-            return done
-        if ask.method in READING:
-            read_told(self.by, ask, done.status)
+        if audit.current().written == written:
+            idle_told(self.by, ask, done)
         return done
 
     def _done(self, ask: Ask) -> Done:

@@ -11,7 +11,7 @@ from fhir_bridge.verbs.binary import DATA
 from fhir_bridge.verbs.bundles import answers
 from fhir_bridge.verbs.bundles.asks import READING, ask_of, placed
 from fhir_bridge.verbs.bundles.links import linked
-from fhir_bridge.verbs.bundles.parts import blobs_of, read_told
+from fhir_bridge.verbs.bundles.parts import blobs_of, idle_row, idle_told
 from fhir_bridge.verbs.bundles.patches import change_of, fitting, patched
 from fhir_bridge.verbs.bundles.reads import answered
 from fhir_bridge.verbs.bundles.targets import targets_of
@@ -76,7 +76,8 @@ class Transaction:
         whole = with_provenance(self.by, whole, [each.case for each in planning])
         self._require_apart(targets, whole)
         self._require_readable(within_, {target.place for target in removed})
-        rows = self._commit(whole, planning, removed)
+        idle = [target for target in targets if target not in removed and not target.writes]
+        rows = self._commit(whole, planning, removed, idle)
         return Outcome(self._answers(targets, planning, rows), frozenset(each.blob for each in whole.contents))
 
     def _contents(self, targets: list[Target]) -> dict[int, Json]:
@@ -134,8 +135,19 @@ class Transaction:
                 else:
                     answered(self.by, ask)
 
-    def _commit(self, whole: Plan, planning: list[_Planned], removed: list[Target]) -> dict[str, Row]:
-        told = [entry(each.case, self.by.request, 200 if each.case.current else 201) for each in planning]
+    def _commit(
+        self, whole: Plan, planning: list[_Planned], removed: list[Target], idle: list[Target]
+    ) -> dict[str, Row]:
+        told = [idle_row(self.by, each.ask, 200 if each.current else 204, id_=each.id) for each in idle]
+        told += [
+            entry(
+                each.case,
+                self.by.request,
+                200 if each.case.current else 201,
+                verb="patch" if each.target.ask.method == "PATCH" else "update",
+            )
+            for each in planning
+        ]
         told += [deletion_told(self.by, cast("Row", target.current)) for target in removed]
         try:
             rows = commit(self.by.bridge, self.by.grant.tenant, whole, told)
@@ -176,7 +188,7 @@ class Transaction:
             done = answered(self.by, ask)
         except BridgeError as exc:  # another came between: what is done stays done
             done = answers.failed(exc, request=self.by.request)
-        read_told(self.by, ask, done.status)
+        idle_told(self.by, ask, done)
         return done
 
 
