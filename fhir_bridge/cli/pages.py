@@ -13,6 +13,7 @@ from fhir_bridge import errors, log
 from fhir_bridge.cli.entry import NAME, root
 from fhir_bridge.errors import BridgeError
 from fhir_bridge.fhir.rest import openapi
+from fhir_bridge.fhir.rest.operations import operations_of
 from fhir_bridge.fhir.rest.served import COMMON, SERVED, SYSTEM
 from fhir_bridge.mapping import docs as mapping_docs
 from fhir_bridge.settings import FROM_FILE, PREFIX, SECRETS, Settings
@@ -80,7 +81,8 @@ def jobs_page() -> str:
 
 def interactions_page() -> str:
     """What is served: interactions, search parameters, operations."""
-    intro = f"Of the whole system: {', '.join(SYSTEM)}. Every search knows {_names(COMMON)} as well."
+    whole = [*SYSTEM, *(f"`${one.name}`" for one in operations_of(None))]
+    intro = f"Of the whole system: {', '.join(whole)}. Every search knows {_names(COMMON)} as well."
     overview = _table(
         ("resource", "interactions", "operations"),
         ((row.type, ", ".join(row.interactions), _operations(row)) for row in SERVED),

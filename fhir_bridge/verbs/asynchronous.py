@@ -1,4 +1,4 @@
-"""The asynchronous pattern: an answer that is fetched later (fhir-smart-rules 1.8, ruling 23, docs/decisions/0014).
+"""The asynchronous pattern: an answer that is fetched later (fhir-smart-rules 1.8, ruling 23, docs/decisions/0013).
 
 What writes is carried out at once, like without the preference, and is done when the jobs
 it began have ended: so nothing can be written twice. What only reads is run by a worker,

@@ -11,6 +11,7 @@ from test_api_audio import blobs
 
 from fhir_bridge import clock
 from fhir_bridge.app import create_app
+from fhir_bridge.errors import WrongOffset, WrongProtocol
 from fhir_bridge.verbs import retention, upload
 
 TUS = {"Tus_Resumable": "1.0.0"}
@@ -137,7 +138,7 @@ def test_bytes_for_another_place_are_refused_with_the_right_one(ehr):
 
     answer = sent(ehr, place, 0, b"12345")
 
-    assert (answer.status, answer.issue["code"]) == (409, "conflict")
+    assert (answer.status, answer.issue["code"]) == (WrongOffset.status, WrongOffset.issue) == (409, "conflict")
     assert "number 5" in answer.issue["details"]["text"]
     assert answer.headers["Tus-Resumable"] == "1.0.0"
 
@@ -160,7 +161,7 @@ def test_more_bytes_than_were_announced_are_refused_and_what_fits_stays(ehr):
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
-        ({"Tus_Resumable": "0.2.2"}, 412),
+        ({"Tus_Resumable": "0.2.2"}, WrongProtocol.status),
         ({"Upload_Length": str(2**30 + 1)}, 413),
         ({"Upload_Length": "0"}, 400),
         ({"Upload_Length": "-5"}, 400),
