@@ -108,14 +108,17 @@ def test_everything_wrapped_is_wrapped_anew_or_nothing_is(store):
     store.write(lambda conn: oauth.add_tenant(conn, tenant))
     store.write(lambda conn: oauth.add_signing_key(conn, key))
 
+    fresh = oauth.new_signing_key("next", "ES384", '{"kty":"EC","next":1}', new)
+
     with pytest.raises(BadSetting):
-        store.write(lambda conn: oauth.rewrap(conn, new, old))
-    assert store.write(lambda conn: oauth.rewrap(conn, old, new)) == 3
+        store.write(lambda conn: oauth.rotate(conn, fresh, old, former=new))
+    assert store.write(lambda conn: oauth.rotate(conn, fresh, new, former=old)) == 3
 
     told = store.read(lambda conn: oauth.tenant(conn, "one"))
     assert told.open_audio_key(new) == tenant.open_audio_key(old)
     assert told.open_corti_secret(new) == "secret"
-    assert store.read(oauth.signing_keys)[0].open_private(new) == '{"kty":"EC"}'
+    opened = {row.kid: row.open_private(new) for row in store.read(oauth.signing_keys)}
+    assert opened == {"kid": '{"kty":"EC"}', "next": '{"kty":"EC","next":1}'}
 
 
 def test_the_content_of_a_binary_is_found_until_it_is_forgotten(store):

@@ -135,7 +135,10 @@ def _steps(conn, do) -> int:
 
 def _pages(conn, do) -> int:
     asked = []
-    listen = lambda _conn, _cursor, statement, parameters, *_: asked.append((statement, parameters))  # noqa: E731
+
+    def listen(_conn, _cursor, statement, parameters, *_) -> None:
+        asked.append((statement, parameters))
+
     event.listen(conn, "before_cursor_execute", listen)
     do(conn)
     event.remove(conn, "before_cursor_execute", listen)
