@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from fhir_bridge.store import resources
@@ -22,14 +23,34 @@ MOST: Final = 1000
 LEVELS: Final = 3
 
 
-def included(conn: Connection, grant: Grant, request: SearchRequest, matches: tuple[Row, ...]) -> tuple[Row, ...]:
+@dataclass(frozen=True)
+class _Seen:
+    """Through whose eyes and in which snapshot to look (None: as it is now)."""
+
+    conn: Connection
+    grant: Grant
+    snapshot: int | None
+
+    def search(self, filter_: Filter) -> tuple[Row, ...]:
+        return resources.search(self.conn, filter_, snapshot=self.snapshot, count=MOST).rows
+
+
+def included(
+    conn: Connection,
+    grant: Grant,
+    request: SearchRequest,
+    matches: tuple[Row, ...],
+    *,
+    snapshot: int | None = None,
+) -> tuple[Row, ...]:
     """Return what the request's includes add to a page, each once and no match again; only what the Grant may see."""
+    by = _Seen(conn, grant, snapshot)
     found = {_place(row): row for row in matches}
     added: dict[tuple[str, str], Row] = {}
     level, fresh = 0, matches
     while fresh and level < LEVELS and len(added) < MOST:
-        rows = [row for include in _of_level(request.includes, level) for row in _forward(conn, grant, include, fresh)]
-        rows += [row for include in _of_level(request.revincludes, level) for row in _back(conn, grant, include, fresh)]
+        rows = [row for include in _of_level(request.includes, level) for row in _forward(by, include, fresh)]
+        rows += [row for include in _of_level(request.revincludes, level) for row in _back(by, include, fresh)]
         new = {_place(row): row for row in rows if _place(row) not in found}
         found |= new
         added |= new
@@ -41,28 +62,24 @@ def _of_level(includes: tuple[Include, ...], level: int) -> Iterable[Include]:
     return [each for each in includes if level == 0 or each.iterate]
 
 
-def _forward(conn: Connection, grant: Grant, include: Include, rows: tuple[Row, ...]) -> tuple[Row, ...]:
+def _forward(by: _Seen, include: Include, rows: tuple[Row, ...]) -> tuple[Row, ...]:
     sources = [row.seq for row in rows if row.type == include.source]
-    named = resources.named_by(conn, grant.tenant, sources, include.param)
+    named = resources.named_by(by.conn, by.grant.tenant, sources, include.param)
     places = [value.split("/") for value in named if value.count("/") == 1]
     return tuple(
         row
         for type_ in include.targets
         if (ids := tuple(id_ for of, id_ in places if of == type_))
-        for row in _search(conn, seen(grant, type_).narrowed(OfType((type_,)), Ids(ids)))
+        for row in by.search(seen(by.grant, type_).narrowed(OfType((type_,)), Ids(ids)))
     )
 
 
-def _back(conn: Connection, grant: Grant, include: Include, rows: tuple[Row, ...]) -> tuple[Row, ...]:
+def _back(by: _Seen, include: Include, rows: tuple[Row, ...]) -> tuple[Row, ...]:
     places = tuple(f"{row.type}/{row.id}" for row in rows if row.type in include.targets)
     if not places:
         return ()
-    filter_ = seen(grant, include.source).narrowed(OfType((include.source,)), Keys(include.param, places))
-    return _search(conn, filter_)
-
-
-def _search(conn: Connection, filter_: Filter) -> tuple[Row, ...]:
-    return resources.search(conn, filter_, count=MOST).rows
+    filter_ = seen(by.grant, include.source).narrowed(OfType((include.source,)), Keys(include.param, places))
+    return by.search(filter_)
 
 
 def _place(row: Row) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from fhir_bridge.errors import Issue
 from fhir_bridge.fhir.rest.bundle import Entry, searchset
@@ -14,7 +14,7 @@ from fhir_bridge.store import resources
 from fhir_bridge.verbs import audit, audit_events
 from fhir_bridge.verbs.compartment import reach_of
 from fhir_bridge.verbs.criteria import order_of
-from fhir_bridge.verbs.include import included
+from fhir_bridge.verbs.include import MOST, included
 from fhir_bridge.verbs.paging import Place, links
 from fhir_bridge.verbs.part import shown_as
 from fhir_bridge.verbs.policy import allowed, conditions
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from fhir_bridge.store.filter import Filter
     from fhir_bridge.store.resources import Page, Row
     from fhir_bridge.verbs.bridge import Bridge
+
+_CUT: Final = Issue("incomplete", f"At most {MOST} resources are included: ask for fewer matches", severity="warning")
 
 
 def search(bridge: Bridge, grant: Grant, path: str, pairs: Iterable[tuple[str, str]], *, strict: bool = False) -> str:
@@ -83,7 +85,7 @@ def _answer(bridge: Bridge, grant: Grant, request: SearchRequest, place: Place) 
     query = query_of(request)
     own = f"{bridge.base}/{place.path}".rstrip("/") + (f"?{query}" if query else "")
     links_ = {"self": own, **links(bridge, grant, place.beside(found, total))}
-    warnings = [_ignored(name) for name in request.unknown]
+    warnings = [*(_ignored(name) for name in request.unknown), *([_CUT] if len(extra) == MOST else [])]
     return searchset(
         entries, base=bridge.base, links=links_, total=total, outcome=outcome(warnings) if warnings else None
     )
@@ -102,7 +104,7 @@ def _read(
         return resources.Page((), None), (), total
     count, order = request.count or bridge.settings.page_size, order_of(request)
     found = kept.search(conn, filter_, snapshot=place.snapshot, after=place.after, count=count, order=order)
-    return found, included(conn, grant, request, found.rows), total
+    return found, included(conn, grant, request, found.rows, snapshot=place.snapshot), total
 
 
 def _ignored(name: str) -> Issue:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import example, media, wav
 
 from fhir_bridge import clock
-from fhir_bridge.store import jobs
+from fhir_bridge.store import audit, jobs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from conftest import Answer, Ehr
 
     from fhir_bridge.settings import Settings
+    from fhir_bridge.store.audit import AuditRow
+    from fhir_bridge.verbs.bridge import Bridge
 
 URN = "urn:uuid:11111111-1111-4111-8111-111111111111"
 URN_2 = "urn:uuid:22222222-2222-4222-8222-222222222222"
@@ -53,8 +56,8 @@ def person(value: str | None = None, **elements: Any) -> dict[str, Any]:
 
 
 def visit(**elements: Any) -> dict[str, Any]:
-    sent = example("encounter-ambulatory", identifier=[{"system": "urn:test", "value": clock.new_id()}], subject=None)
-    return sent | elements
+    identified = {"identifier": [{"system": "urn:test", "value": clock.new_id()}], "subject": None}
+    return example("encounter-ambulatory", **(identified | elements))
 
 
 def statuses(answer: Answer) -> list[str]:
@@ -526,6 +529,58 @@ def test_in_a_batch_each_entry_is_judged_by_the_scopes(new_ehr):
     answer = limited.post("", batch(creates(person()), creates(example("organization")), asks("GET", "Patient")))
 
     assert statuses(answer) == ["201", "403", "403"]
+
+
+# --- races and audit ----------------------------------------------------------------------
+
+
+def test_of_many_transactions_with_one_condition_one_creates(new_ehr):
+    clients = [new_ehr() for _ in range(6)]
+    for value in ("first", "second"):
+        condition = f"identifier={SYSTEM}|{value}"
+        sent = transaction(
+            creates(person(value), URN, ifNoneExist=condition),
+            creates(visit(identifier=None, subject={"reference": URN})),
+        )
+        with ThreadPoolExecutor(len(clients)) as pool:
+            answers = list(pool.map(lambda ehr, sent=sent: ehr.post("", sent), clients))
+
+        assert sorted(statuses(each)[0] for each in answers) == ["200"] * 5 + ["201"]
+        assert len({located(each, 0) for each in answers}) == 1
+        assert counted(clients[0], f"Patient?{condition}") == 1
+        assert counted(clients[0], f"Encounter?patient.{condition}") == len(clients)
+
+
+def test_of_many_transactions_that_update_one_version_one_does(new_ehr):
+    clients = [new_ehr() for _ in range(6)]
+    clients[0].put("Patient/p", person(id="p"))
+    sent = transaction(asks("PUT", "Patient/p", person(id="p", active=True), ifMatch='W/"1"'), creates(person("x")))
+
+    with ThreadPoolExecutor(len(clients)) as pool:
+        answers = list(pool.map(lambda ehr: ehr.post("", sent), clients))
+
+    assert sorted(each.status for each in answers) == [200] + [412] * 5
+    assert counted(clients[0], f"Patient?identifier={SYSTEM}|x") == 1
+
+
+def test_each_entry_has_its_own_line_in_the_audit(ehr, bridge):
+    ehr.put("Patient/p", person(id="p"))
+    before = len(recorded(bridge))
+
+    ehr.post("", batch(asks("GET", "Patient/p"), creates(person()), asks("GET", "Patient?gender=male")))
+    ehr.post("", batch(asks("DELETE", "Patient/none", ifMatch='W/"1"'), asks("GET", "Patient/nobody")))
+    ehr.post("", transaction(asks("DELETE", "Patient/p"), creates(person()), asks("GET", "_history")))
+    ehr.post("", transaction(asks("GET", "Patient/nobody"), creates(person())))
+
+    told = [(row.verb, row.status, row.issue) for row in recorded(bridge)[before:]]
+    assert sorted(told[:3]) == [("create", 201, None), ("read", 200, None), ("search-type", 200, None)]
+    assert told[3:5] == [("delete", 412, "conflict"), ("read", 404, "not-found")]
+    assert sorted(told[5:8]) == [("create", 201, None), ("delete", 204, None), ("history-system", 200, None)]
+    assert told[8:] == [("transaction", 404, "not-found")]
+
+
+def recorded(bridge: Bridge) -> list[AuditRow]:
+    return [row for _, row in bridge.store.read(lambda conn: audit.recorded(conn, "default", count=1000))]
 
 
 # --- Prefer -------------------------------------------------------------------------------

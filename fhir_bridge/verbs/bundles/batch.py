@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from fhir_bridge.verbs.bundles.asks import Ask
     from fhir_bridge.verbs.write import Writer, Written
 
-Keep = "Callable[[Iterable[str]], None]"
-
 
 @dataclass(frozen=True)
 class _Batch:

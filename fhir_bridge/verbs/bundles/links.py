@@ -111,7 +111,7 @@ class _Search:
         self._by = by
         self._gone = {target.place for target in targets if target.writes}
         self._drafts = drafts
-        self._versions: list[NewVersion] | None = None
+        self._versions: dict[str, list[NewVersion]] = {}
 
     def one(self, link: str) -> tuple[str, Condition]:
         """Return the place of the one resource that a conditional reference means."""
@@ -120,7 +120,7 @@ class _Search:
         most = len(self._gone) + 2
         rows = self._by.bridge.store.read(lambda conn: resources.search(conn, filter_, count=most)).rows
         stored = [f"{row.type}/{row.id}" for row in rows]
-        written = [f"{each.type}/{each.id}" for each in self.versions if holds(filter_.where, each)]
+        written = [f"{type_}/{each.id}" for each in self._written(type_) if holds(filter_.where, each)]
         met = [place for place in stored if place not in self._gone] + written
         if not met:
             raise NotFound("A conditional reference meets no resource")
@@ -128,9 +128,9 @@ class _Search:
             raise MultipleMatches("A conditional reference meets more than one resource")
         return met[0], Condition(filter_, tuple(row.id for row in rows))
 
-    @property
-    def versions(self) -> list[NewVersion]:
-        """What the transaction writes, as it will be found."""
-        if self._versions is None:
-            self._versions = [new_version(json, base=self._by.bridge.base) for _, json in self._drafts]
-        return self._versions
+    def _written(self, type_: str) -> list[NewVersion]:
+        """Return what the transaction writes of a type, as it will be found."""
+        if type_ not in self._versions:
+            mine = (json for _, json in self._drafts if json["resourceType"] == type_)
+            self._versions[type_] = [new_version(json, base=self._by.bridge.base) for json in mine]
+        return self._versions[type_]

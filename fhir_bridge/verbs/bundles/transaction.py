@@ -120,7 +120,7 @@ class Transaction:
             if not criteria:
                 continue
             where = asked(self.by.bridge, self.by.grant, target.ask.type, criteria).where
-            others = (each for each in whole.versions if f"{each.type}/{each.id}" != target.place)
+            others = (each for each in whole.versions if each.type == target.ask.type and each.id != target.id)
             if any(holds(where, each) for each in others):
                 raise Invalid("The criteria of an entry meet what another entry writes", at=target.ask.at)
 
