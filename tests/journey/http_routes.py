@@ -78,8 +78,9 @@ def _paths(rule: str, method: str) -> list[str]:
 
 
 def _routes() -> tuple[Route, ...]:
-    settings = Settings(data_dir=Path(tempfile.mkdtemp()), secret_key="x", public_url="http://127.0.0.1:8080")
-    rules = [each for each in create_app(settings).url_map.iter_rules() if each.rule.startswith("/fhir")]
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(data_dir=Path(folder), secret_key="x", public_url="http://127.0.0.1:8080")
+        rules = [each for each in create_app(settings).url_map.iter_rules() if each.rule.startswith("/fhir")]
     every = [
         Route(method, rule.rule, path)
         for rule in rules
