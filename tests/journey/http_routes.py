@@ -14,7 +14,14 @@ from fhir_bridge.fhir.rest.operations import OPERATIONS
 from fhir_bridge.settings import Settings
 
 OPEN = ("metadata", ".well-known", "OperationDefinition")  # no token, no audit
-GIVEN = {"type_": "Patient", "id_": "nobody", "vid": "1", "member_type": "Observation", "sealed": "nothing", "number": "0"}
+GIVEN = {
+    "type_": "Patient",
+    "id_": "nobody",
+    "vid": "1",
+    "member_type": "Observation",
+    "sealed": "nothing",
+    "number": "0",
+}
 BODIES = {"Patient": "patient", "Encounter": "encounter-ambulatory"}
 
 

@@ -95,7 +95,8 @@ def test_without_a_token_or_with_a_wrong_one(ehr):
 
 def test_with_a_token_that_allows_something_else(new_ehr):
     weak = new_ehr("system/Device.d")
-    # What was asked for is its client's; a page is its search's; the entries of a Bundle are judged one by one; a Binary is patched by tus alone.
+    # What was asked for is its client's; a page is its search's; the entries of a Bundle are
+    # judged one by one; a Binary is patched by tus alone.
     free = {"GET /_page/nothing", "HEAD /_page/nothing", "POST /", "PATCH /Binary/nobody"}
     routes = [route for route in GUARDED if str(route) not in free and not route.path.startswith("_async")]
 
