@@ -13,9 +13,10 @@ from fhir_bridge.errors import BadParameter
 from fhir_bridge.fhir.rest import encode
 from fhir_bridge.fhir.rest.bundle import Entry, searchset
 from fhir_bridge.fhir.rest.criteria import Include, SearchRequest
-from fhir_bridge.fhir.rest.served import BY_TYPE, ENCOUNTER_COMPARTMENT, PATIENT_COMPARTMENT, targets_of
+from fhir_bridge.fhir.rest.served import BY_TYPE, targets_of
 from fhir_bridge.store import resources
-from fhir_bridge.store.filter import NOTHING, And, Chain, Filter, Ids, Keys, Not, OfType, Or, Stamped
+from fhir_bridge.store.filter import NOTHING, And, Chain, Filter, Ids, Not, OfType, Or, Stamped
+from fhir_bridge.verbs.compartment import ANY, MEMBERS, reach_of
 from fhir_bridge.verbs.include import included
 from fhir_bridge.verbs.paging import Place, links
 from fhir_bridge.verbs.policy import allowed
@@ -26,12 +27,11 @@ if TYPE_CHECKING:
 
     from fhir_bridge.fhir.rest.inputs import Inputs
     from fhir_bridge.smart.grant import Grant
-    from fhir_bridge.store.filter import Node
+    from fhir_bridge.store.filter import Keys, Node
     from fhir_bridge.store.resources import Page, Row
     from fhir_bridge.verbs.bridge import Bridge
 
 MOST: Final = 10_000  # of an Encounter, in one Bundle
-_COMPARTMENTS: Final = {"Encounter": ENCOUNTER_COMPARTMENT, "Patient": PATIENT_COMPARTMENT}
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _members(grant: Grant, path: str, wish: _Wish) -> Filter:
     types = tuple(name for name in _belonging(type_) if grant.scopes_for(name, "r") and name in (wish.types or BY_TYPE))
     if not types:
         return Filter(grant.tenant, NOTHING)
-    inside = Keys(_COMPARTMENTS[type_], (path,))
+    [inside] = reach_of(f"{path}/{ANY}").within
     asked: list[Node] = [Or((inside, _of_a_member(type_, inside))), Not(And((OfType((type_,)), Ids((id_,)))))]
     if wish.since_ms is not None:
         asked.append(Stamped(low_ms=wish.since_ms + 1))
@@ -96,8 +96,7 @@ def _members(grant: Grant, path: str, wish: _Wish) -> Filter:
 
 def _belonging(type_: str) -> tuple[str, ...]:
     """List the types that can be in the compartment, and Provenance, which belongs by what it is about."""
-    members = [name for name, row in BY_TYPE.items() if (row.patient if type_ == "Patient" else row.encounter)]
-    return tuple(dict.fromkeys([*members, "Provenance"]))
+    return tuple(dict.fromkeys([*MEMBERS[type_], "Provenance"]))
 
 
 def _of_a_member(type_: str, inside: Keys) -> Chain:

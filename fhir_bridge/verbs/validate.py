@@ -11,6 +11,7 @@ from fhir_bridge.errors import BadParameter, BridgeError, Forbidden, Gone, Issue
 from fhir_bridge.fhir.resource.check import checked
 from fhir_bridge.fhir.resource.reader import read as read_json
 from fhir_bridge.fhir.rest.outcome import outcome
+from fhir_bridge.fhir.rest.served import offers
 from fhir_bridge.verbs import encounter
 from fhir_bridge.verbs.case import Case
 from fhir_bridge.verbs.policy import allowed
@@ -52,6 +53,8 @@ def validate(bridge: Bridge, grant: Grant, path: str, inputs: Inputs) -> Json:
     profile = inputs.one("profile")
     if profile not in {None, f"{_PROFILE}{type_}"}:
         raise NotSupported(f"Only the profile {_PROFILE}{type_} is known here")
+    if mode != "profile" and not offers(type_, mode):
+        raise NotSupported(f"{type_} has no {mode} here: see /fhir/metadata")
     if mode == "delete":
         row = find(bridge, filter_, type_, id_)
         if row is None or row.deleted:

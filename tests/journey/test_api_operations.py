@@ -300,6 +300,11 @@ def test_a_validation_that_makes_no_sense_is_refused(ehr, path, body):
     assert ehr.post(path, body).status == 400
 
 
+def test_what_is_never_written_here_is_not_judged_as_if_it_were(ehr):
+    answer = ehr.post("AuditEvent/$validate", example("auditevent"))
+    assert (answer.status, answer.issue["code"]) == (400, "not-supported")
+
+
 def test_the_profile_of_fhir_itself_is_known(ehr):
     of = "http://hl7.org/fhir/StructureDefinition/Patient"
     assert outcome(ehr.post(f"Patient/$validate?profile={of}", example("patient"))) == WELL

@@ -20,6 +20,11 @@ LAST_CHANGED: Final = "2026-11-22"  # of the statement: R4 wants its date
 PATCH_FORMATS: Final = ("application/json-patch+json", "application/fhir+json")
 
 _SERVICE: Final = "http://terminology.hl7.org/CodeSystem/restful-security-service"
+_DOCUMENTATION: Final = (
+    "Post an Encounter, then its recording as Media; read what was said and found as it arrives. Prefer: respond-async "
+    "is taken for recordings, Bundles, searches and operations: the answer, a batch-response Bundle, is fetched from "
+    "Content-Location. Binary takes resumable uploads (tus 1.0)."
+)
 _OAUTH_URIS: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 
 
@@ -29,7 +34,7 @@ def capability(
     """Describe the server whose FHIR base URL is `base`. The same arguments give the same text."""
     rest: Json = {
         "mode": "server",
-        "documentation": "Post an Encounter, then its recording as Media; read what was said and found as it arrives.",
+        "documentation": _DOCUMENTATION,
         "security": _security(token_url, authorize_url),
         "resource": [*(_resource(row, rows, base) for row in rows), dict(_DEFINITIONS)],
         "interaction": _codes(SYSTEM),
