@@ -37,6 +37,7 @@ FHIR_CHANGE = {
     ],
 }
 SAMPLES = {"token": "x", "date": "2024-01", "string": "a", "quantity": "1", "uri": "urn:x", "reference": "Patient/1"}
+SAMPLES |= {"composite": "a$1"}
 NOT_OFFERED = {400, 404, 405}
 
 

@@ -199,6 +199,11 @@ def token_typed(system: str, code: str, value: str) -> str:
     return bounded(f"{_escaped(system)}|{_escaped(code)}|{_escaped(value)}")
 
 
+def together(first: str, second: str) -> str:
+    """Encode two values of one element; what stands between them is in no FHIR text."""
+    return f"{first}\x1f{second}"
+
+
 def _escaped(part: str) -> str:
     return part.replace("\\", "\\\\").replace("|", "\\|")
 

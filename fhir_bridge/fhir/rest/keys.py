@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from fhir_bridge.fhir.rest import encode
+from fhir_bridge.fhir.rest.offer import THIS
 from fhir_bridge.fhir.rest.served import (
     COMMON,
     ENCOUNTER_COMPARTMENT,
@@ -64,6 +65,9 @@ def _all(row: Served, json: Json, base: str | None) -> Iterator[SearchKey]:
 
 def values_at(json: JsonValue, path: str) -> Iterator[JsonValue]:
     """Yield what stands at an element path, looking into every repetition."""
+    if path == THIS:
+        yield json
+        return
     step, _, rest = path.partition(".")
     for element in json if isinstance(json, list) else [json]:
         found = element.get(step) if isinstance(element, dict) else None
@@ -185,6 +189,24 @@ def _quantity(param: Param, value: JsonValue, _: str | None) -> Iterator[SearchK
         yield SearchKey(param.number, unit + encoded, unit + encoded)
 
 
+def _composite(param: Param, value: JsonValue, base: str | None) -> Iterator[SearchKey]:
+    """Write every pair of values of one element; only the second can be a range."""
+    firsts, seconds = (
+        [
+            key
+            for path in part.paths
+            for inner in values_at(value, path)
+            for key in _ENCODERS[part.type](part, inner, base)
+            if key.param == param.number
+        ]
+        for part in param.parts
+    )
+    for first in firsts:
+        for second in seconds:
+            high = None if second.high is None else encode.together(first.val, second.high)
+            yield SearchKey(param.number, encode.together(first.val, second.val), high)
+
+
 def _text(value: JsonValue) -> str | None:
     return value if isinstance(value, str) else None
 
@@ -196,4 +218,5 @@ _ENCODERS: dict[str, Callable[[Param, JsonValue, str | None], Iterator[SearchKey
     "string": _string,
     "uri": _uri,
     "quantity": _quantity,
+    "composite": _composite,
 }

@@ -22,7 +22,8 @@ Interaction = Literal[
     "history-type",
 ]
 SystemInteraction = Literal["transaction", "batch", "search-system", "history-system"]
-ParamType = Literal["token", "reference", "date", "string", "uri", "quantity"]
+ParamType = Literal["token", "reference", "date", "string", "uri", "quantity", "composite"]
+THIS: Final = "$this"  # the resource itself, as FHIRPath says it
 
 # A parameter writes further keys for some modifiers under its own number plus one of these,
 # so numbers of parameters stay below 2,767 and everything fits a SMALLINT.
@@ -44,8 +45,9 @@ class Param:
 
     A path names elements from the resource root, without its type. `targets` are the
     types a reference may point at: others at the same path are not indexed. `system` is
-    the code system of an element of type `code`. A parameter without paths is answered
-    by the store itself.
+    the code system of an element of type `code`. A composite has `parts`, whose paths begin
+    at each element that its own paths lead to. A parameter without paths is answered by the
+    store itself.
     """
 
     number: int
@@ -54,6 +56,7 @@ class Param:
     paths: tuple[str, ...]
     targets: tuple[str, ...] = ANY
     system: str | None = None
+    parts: tuple[Param, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,12 @@ def string(number: int, name: str, *paths: str) -> Param:
 def reference(number: int, name: str, path: str, *targets: str) -> Param:
     """Return a parameter that looks at a reference to one of `targets`, or to anything."""
     return Param(number, name, "reference", (path,), targets=targets)
+
+
+def composite(number: int, name: str, path: str, *parts: tuple[ParamType, tuple[str, ...]]) -> Param:
+    """Return a parameter that looks at several elements of one."""
+    inner = tuple(Param(number, name, type_, paths) for type_, paths in parts)
+    return Param(number, name, "composite", (path,), parts=inner)
 
 
 COMMON: Final = (

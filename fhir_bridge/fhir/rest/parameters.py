@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fhir_bridge.fhir.rest.offer import Param, date, reference, string, token
+from fhir_bridge.fhir.rest.offer import THIS, Param, ParamType, composite, date, reference, string, token
 
 _HL7 = "http://hl7.org/fhir/"
 _NAME_PARTS = ("name.family", "name.given", "name.text", "name.prefix", "name.suffix")
@@ -20,6 +20,7 @@ _SOURCES = ("DocumentReference", "ImagingStudy", "Media", "QuestionnaireResponse
 _ADDRESS_PARTS = tuple(
     f"address.{part}" for part in ("line", "city", "district", "state", "postalCode", "country", "text")
 )
+_CODE: Final[tuple[ParamType, tuple[str, ...]]] = ("token", ("code",))
 _REASONS = ("Condition", "Procedure", "Observation", "ImmunizationRecommendation")
 _ORDERS = (
     "CarePlan",
@@ -161,6 +162,11 @@ OBSERVATION: Final = (
     token(627, "combo-value-concept", "valueCodeableConcept", "component.valueCodeableConcept"),
     Param(628, "combo-value-quantity", "quantity", ("valueQuantity", "component.valueQuantity")),
     token(629, "combo-data-absent-reason", "dataAbsentReason", "component.dataAbsentReason"),
+    composite(630, "code-value-quantity", THIS, _CODE, ("quantity", ("valueQuantity",))),
+    composite(631, "code-value-concept", THIS, _CODE, ("token", ("valueCodeableConcept",))),
+    composite(632, "code-value-string", THIS, _CODE, ("string", ("valueString",))),
+    composite(633, "component-code-value-quantity", "component", _CODE, ("quantity", ("valueQuantity",))),
+    composite(634, "component-code-value-concept", "component", _CODE, ("token", ("valueCodeableConcept",))),
 )
 
 DOCUMENT_REFERENCE: Final = (
@@ -188,6 +194,7 @@ DOCUMENT_REFERENCE: Final = (
     token(721, "facility", "context.facilityType"),
     token(722, "setting", "context.practiceSetting"),
     string(723, "description", "description"),
+    composite(724, "relationship", "relatesTo", ("reference", ("target",)), ("token", ("code",))),
 )
 
 TASK: Final = (

@@ -263,9 +263,9 @@ def _sort_key(rows: tuple[Served, ...], name: str, *, descending: bool) -> Sort 
         return Sort(_COLUMNS[name], descending)
     params = {row.param(name) for row in rows}
     param = params.pop()
-    if param is None or params or (rows[0].apart and param.type != "date"):
+    if param is None or params or param.type == "composite" or (rows[0].apart and param.type != "date"):
         return None
-    system = f"{encode.token_of(param.system)}" if param.system else ""
+    system = encode.token_of(param.system) if param.system else ""
     begins = encode.unit(None, None) if param.type == "quantity" else system
     return Sort(param.number, descending, begins, bare=param.type == "token" and not system)
 

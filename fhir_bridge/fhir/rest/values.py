@@ -22,6 +22,7 @@ from fhir_bridge.fhir.rest.criteria import (
     Present,
     StartsWith,
     Updated,
+    Within,
     Without,
 )
 from fhir_bridge.fhir.rest.served import IDENTIFIER, OF_TYPE, TEXT, Param, targets_of
@@ -34,7 +35,7 @@ MOST_ALTERNATIVES: Final = 500
 _DECIMAL: Final = re.compile(r"[+-]?[0-9]{1,60}(\.[0-9]{1,60})?([eE][+-]?[0-9]{1,3})?")
 _PREFIXES: Final[dict[str, Prefix]] = {prefix: prefix for prefix in get_args(Prefix)}
 _ID: Final = re.compile(r"[A-Za-z0-9.\-]{1,64}")
-_SPLIT: Final = re.compile(r"(?:[^\\,|]|\\.|\\\Z)+|[,|]", re.DOTALL)
+_SPLIT: Final = re.compile(r"(?:[^\\,|$]|\\.|\\\Z)+|[,|$]", re.DOTALL)
 _ESCAPE: Final = re.compile(r"\\([,|$\\])")
 
 
@@ -186,6 +187,9 @@ def _foldable(param: Param, text: str) -> str:
 def _uri(param: Param, modifier: str | None, part: str, _: str | None) -> Criterion:
     uri = plain(part)
     exact = AnyOf(param.number, (encode.bounded(uri),))
+    if modifier == "above":
+        steps = uri.split("/")
+        return AnyOf(param.number, tuple(encode.bounded("/".join(steps[:end])) for end in range(len(steps), 0, -1)))
     if modifier == "below":
         return Either((exact, StartsWith(param.number, uri.rstrip("/")[: encode.BOUND - 1] + "/")))
     if modifier:
@@ -229,6 +233,36 @@ def _quantity(param: Param, modifier: str | None, part: str, _: str | None) -> C
     return joined([*ranges.numbers(param.number, prefix, Decimal(text), unit)])
 
 
+def _composite(param: Param, modifier: str | None, part: str, base: str | None) -> Criterion:
+    if modifier:
+        raise _unsupported(param, modifier)
+    pieces = split(part, "$")
+    if len(pieces) != len(param.parts) or not all(pieces):
+        raise BadParameter(f"{param.name} is {'$'.join(each.type for each in param.parts)}")
+    first, second = (
+        _READERS[each.type](each, None, piece, base) for each, piece in zip(param.parts, pieces, strict=True)
+    )
+    if not isinstance(first, AnyOf):
+        raise BadParameter(f"{param.name} begins with one value, such as system|code")
+    return joined([_paired(value, one) for value in first.values for one in _alternatives(second)])
+
+
+def _alternatives(criterion_: Criterion) -> tuple[Criterion, ...]:
+    return criterion_.any if isinstance(criterion_, Either) else (criterion_,)
+
+
+def _paired(first: str, second: Criterion) -> Criterion:
+    """Put the first value before those of the second; a range has both ends, so it stays with that value."""
+    match second:
+        case AnyOf(param, values):
+            return AnyOf(param, tuple(encode.together(first, value) for value in values))
+        case StartsWith(param, text):
+            return StartsWith(param, encode.together(first, text))
+        case Within(param, prefix, low, high):
+            return Within(param, prefix, encode.together(first, low), encode.together(first, high))
+    raise NotImplementedError(second)
+
+
 _READERS: Final[dict[str, Callable[[Param, str | None, str, str | None], Criterion]]] = {
     "_id": _id,
     "_lastUpdated": _updated,
@@ -238,4 +272,5 @@ _READERS: Final[dict[str, Callable[[Param, str | None, str, str | None], Criteri
     "string": _string,
     "uri": _uri,
     "quantity": _quantity,
+    "composite": _composite,
 }

@@ -551,3 +551,77 @@ def test_no_query_string_does_more_harm_than_a_4xx(type_, pairs, strict):
         assert query_of(request).isascii()
         assert (again.criteria, again.includes, again.sort) == (request.criteria, request.includes, request.sort)
     assert 400 <= status < 500
+
+
+# --- composites --------------------------------------------------------------------------
+
+PRESSURE = {
+    "resourceType": "Observation",
+    "id": "o",
+    "status": "final",
+    "code": {"coding": [{"system": "urn:loinc", "code": "85354-9"}]},
+    "valueQuantity": {"value": Decimal(7), "system": "urn:ucum", "code": "a"},
+    "component": [
+        {"code": {"coding": [{"code": "sys"}]}, "valueQuantity": {"value": Decimal(120), "code": "mm"}},
+        {"code": {"coding": [{"code": "dia"}]}, "valueQuantity": {"value": Decimal(80), "code": "mm"}},
+        {"code": {"coding": [{"code": "arm"}]}, "valueCodeableConcept": {"coding": [{"code": "left"}]}},
+    ],
+}
+LATER = {
+    "resourceType": "DocumentReference",
+    "id": "d",
+    "status": "current",
+    "content": [{"attachment": {"url": "urn:x"}}],
+    "relatesTo": [
+        {"code": "replaces", "target": {"reference": "DocumentReference/1"}},
+        {"code": "signs", "target": {"reference": "DocumentReference/2"}},
+    ],
+}
+NOTED = PRESSURE | {"valueQuantity": None, "valueString": "Sore Throat"}
+
+
+@pytest.mark.parametrize(
+    ("resource", "query", "is_found"),
+    [
+        (PRESSURE, "code-value-quantity=85354-9$7", True),
+        (PRESSURE, "code-value-quantity=urn:loinc|85354-9$gt6||a", True),
+        (PRESSURE, "code-value-quantity=urn:loinc|85354-9$gt7", False),
+        (PRESSURE, "code-value-quantity=1$7,85354-9$ne8", True),
+        (PRESSURE, "component-code-value-quantity=sys$120", True),
+        (PRESSURE, "component-code-value-quantity=sys$80", False),
+        (PRESSURE, "component-code-value-quantity=dia$lt100||mm", True),
+        (PRESSURE, "component-code-value-quantity=sys$lt100", False),
+        (PRESSURE, "component-code-value-concept=arm$left", True),
+        (PRESSURE, "component-code-value-concept=sys$left", False),
+        (PRESSURE, "component-code-value-concept:missing=true", False),
+        (NOTED, "code-value-string=85354-9$sore", True),
+        (NOTED, "code-value-string=85354-9$throat", False),
+        (LATER, "relationship=DocumentReference/1$replaces", True),
+        (LATER, "relationship=2$replaces", False),
+        (LATER, "relationship=2$signs", True),
+    ],
+)
+def test_both_parts_of_a_composite_hold_in_one_element(resource: dict, query: str, is_found: bool):  # noqa: FBT001 - a column
+    there = {name: value for name, value in resource.items() if value is not None}
+    name, _, value = query.partition("=")
+    (criterion,) = parse(resource["resourceType"], [(name, value)], strict=True).criteria
+
+    assert holds(criterion, keys_of(there)) is is_found
+
+
+@pytest.mark.parametrize("value", ["a", "a$", "$1", "a$1$2", "a$x", "urn:s|$1"])
+def test_a_composite_that_is_not_whole_is_refused(value: str):
+    with pytest.raises(BadParameter):
+        parse("Observation", [("code-value-quantity", value)])
+
+
+def test_a_search_is_not_sorted_by_a_composite():
+    assert parse("Observation", [("_sort", "code-value-quantity,date")]).used == (("_sort", "date"),)
+
+
+@pytest.mark.parametrize(("modifier", "is_found"), [("", False), (":above", True), (":below", False)])
+def test_a_uri_is_found_by_what_is_below_it(modifier: str, is_found: bool):  # noqa: FBT001 - a column
+    resource = {"resourceType": "Device", "id": "d", "url": "http://acme.example/devices"}
+    (criterion,) = parse("Device", [(f"url{modifier}", "http://acme.example/devices/1/parts")], strict=True).criteria
+
+    assert holds(criterion, keys_of(resource)) is is_found

@@ -6,6 +6,7 @@ import pytest
 
 from fhir_bridge.fhir.resource.shapes import shape
 from fhir_bridge.fhir.rest import served
+from fhir_bridge.fhir.rest.offer import THIS
 from fhir_bridge.fhir.rest.served import BY_TYPE, COMMON, HIGHEST_NUMBER, SERVED, Param
 
 # Stored keys carry these numbers: rows may be added, none may be changed or given to another parameter.
@@ -28,11 +29,12 @@ Observation identifier 608 performer 609 device 610 focus 611 has-member 612 par
 Observation method 616 data-absent-reason 617 value-string 618 value-concept 619 value-date 620 value-quantity 621
 Observation component-code 622 component-value-concept 623 component-value-quantity 624
 Observation component-data-absent-reason 625 combo-code 626 combo-value-concept 627 combo-value-quantity 628
-Observation combo-data-absent-reason 629
+Observation combo-data-absent-reason 629 code-value-quantity 630 code-value-concept 631 code-value-string 632
+Observation component-code-value-quantity 633 component-code-value-concept 634
 DocumentReference identifier 700 status 701 type 702 category 703 patient 704 subject 705 date 706 encounter 707
 DocumentReference author 708 period 709 related 710 authenticator 711 custodian 712 relatesto 713 relation 714
 DocumentReference security-label 715 contenttype 716 language 717 location 718 format 719 event 720 facility 721
-DocumentReference setting 722 description 723
+DocumentReference setting 722 description 723 relationship 724
 Task status 800 code 801 focus 802 subject 803 patient 804 encounter 805 identifier 806 authored-on 807 modified 808
 Task intent 809 priority 810 business-status 811 group-identifier 812 owner 813 requester 814 part-of 815 based-on 816
 Task period 817 performer 818
@@ -45,6 +47,12 @@ Composition author 1108 title 1109 attester 1110 confidentiality 1111 section 11
 AuditEvent action 1200 date 1201 agent 1202 patient 1203 entity 1204 outcome 1205 subtype 1206 type 1207 source 1208
 AuditEvent address 1209
 """
+
+
+def whole(param: Param) -> list[str]:
+    """The paths of a parameter and of its parts, from the root."""
+    within = [f"{path}.{inner}" for path in param.paths for part in param.parts for inner in part.paths]
+    return [path.removeprefix(f"{THIS}.") for path in (*param.paths, *within) if path != THIS]
 
 
 def every_param() -> list[tuple[str, Param]]:
@@ -77,7 +85,7 @@ def test_every_type_and_every_parameter_of_a_type_is_listed_once():
 
 @pytest.mark.parametrize("row", SERVED, ids=lambda row: row.type)
 def test_every_path_names_elements_that_fhir_has(row: served.Served):
-    paths = [path for param in (*row.params, *COMMON) for path in param.paths] + [*row.patient, *row.encounter]
+    paths = [path for param in (*row.params, *COMMON) for path in whole(param)] + [*row.patient, *row.encounter]
     for path in paths:
         type_ = row.type
         for step in path.split("."):
