@@ -68,8 +68,8 @@ docs: setup ## write the generated pages and the OpenAPI document anew
 lock: setup ## resolve the dependencies anew
 	$(PY) -m pip install --quiet uv
 	.venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --extra postgres --extra s3 \
-	  --generate-hashes --no-emit-index-url --no-header --quiet -o requirements/runtime.lock
+	  --generate-hashes --no-strip-extras --no-emit-index-url --no-header --quiet -o requirements/runtime.lock
 	.venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras -c requirements/runtime.lock \
-	  --generate-hashes --no-emit-index-url --no-header --quiet -o requirements/dev.lock
+	  --generate-hashes --no-strip-extras --no-emit-index-url --no-header --quiet -o requirements/dev.lock
 	echo 'hatchling>=1.27' | .venv/bin/uv pip compile - --universal --python-version 3.11 -c requirements/dev.lock \
-	  --generate-hashes --no-emit-index-url --no-header --quiet -o requirements/build.lock
+	  --generate-hashes --no-strip-extras --no-emit-index-url --no-header --quiet -o requirements/build.lock
