@@ -162,7 +162,7 @@ def updated(
     current = current_of(by.bridge, by.grant, type_, id_)
     if expect is not None and (current is None or current.vid != expect):
         raise VersionConflict("If-Match names another version than the current one: read it again")
-    if current is not None and seen not in {None, current.vid}:
+    if seen is not None and (current is None or current.vid != seen):
         raise Moved
     # What is planned from the version there is holds for that one only; what is sent replaces any.
     is_free = expect is None and seen is None and type_ not in PLANS

@@ -8,7 +8,16 @@ from fhir.resources.R4B.bundle import Bundle
 from fhir_bridge.errors import Issue
 from fhir_bridge.fhir.resource.check import checked
 from fhir_bridge.fhir.resource.reader import read as strictly
-from fhir_bridge.fhir.rest.bundle import Done, Entry, Past, collection, history, searchset, transaction_response
+from fhir_bridge.fhir.rest.bundle import (
+    Done,
+    Entry,
+    Past,
+    collection,
+    document,
+    history,
+    searchset,
+    transaction_response,
+)
 from fhir_bridge.fhir.rest.outcome import outcome
 
 BASE = "https://bridge/fhir"
@@ -58,6 +67,19 @@ def test_a_base_with_signs_that_json_escapes_stays_readable():
     found = json.loads(searchset([Entry("Patient", "1", PATIENT)], base='https://a"b', links={}))
 
     assert found["entry"][0]["fullUrl"] == 'https://a"b/Patient/1'
+
+
+def test_a_document_begins_with_its_composition_and_identifies_itself():
+    subject = '"subject":{"reference":"Patient/1"},"author":[{"display":"x"}],"title":"Visit"'
+    body = f'{{"resourceType":"Composition","status":"final","type":{{"text":"note"}},"date":"2026",{subject}}}'
+    composition = ("urn:uuid:6f1c2d1e-0000-4000-8000-000000000001", body)
+    own = "6f1c2d1e-0000-4000-8000-000000000002"
+
+    found = read(document(composition, [Entry("Patient", "1", PATIENT)], base=BASE, id_=own, at="2026-11-22T08:15:00Z"))
+
+    assert [entry["fullUrl"] for entry in found["entry"]] == [composition[0], f"{BASE}/Patient/1"]
+    assert found["identifier"]["value"] == f"urn:uuid:{own}"
+    assert found["timestamp"] == "2026-11-22T08:15:00Z"
 
 
 def test_a_history_shows_each_version_with_its_request_and_deletions_without_resource():

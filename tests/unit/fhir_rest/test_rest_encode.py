@@ -183,3 +183,10 @@ def test_what_names_no_resource_of_its_own_is_no_reference_key(text: str):
 
 def test_without_a_base_an_absolute_reference_stays_absolute():
     assert encode.reference("https://bridge/fhir/Patient/1") == "https://bridge/fhir/Patient/1"
+
+
+def test_a_moment_is_read_back_to_its_millisecond():
+    at = datetime(2026, 11, 22, 8, 15, 0, 667_999, tzinfo=UTC)
+
+    assert encode.ms_of(encode.moment(at)) == 1_795_335_300_667
+    assert encode.ms_of(encode.moment(datetime(1969, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC))) == -1

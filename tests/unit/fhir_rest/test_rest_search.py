@@ -501,6 +501,12 @@ def test_a_type_that_is_not_searched_is_refused(type_: str | None, pairs: list):
         parse(type_, pairs)
 
 
+def test_what_is_searched_by_itself_is_named_alone():
+    assert parse(None, [("_type", "AuditEvent")]).types == ("AuditEvent",)
+    with pytest.raises(NotSupported, match="by itself"):
+        parse(None, [("_type", "AuditEvent,Patient")])
+
+
 # --- limits and chance -----------------------------------------------------------------------
 
 
