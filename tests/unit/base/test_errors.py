@@ -24,6 +24,8 @@ TREE = {
     "MethodNotAllowed": (405, "not-supported"),
     "NotAcceptable": (406, "not-supported"),
     "UnsupportedMediaType": (415, "not-supported"),
+    "WrongOffset": (409, "conflict"),
+    "WrongProtocol": (412, "not-supported"),
     "TooLarge": (413, "too-long"),
     "NotFound": (404, "not-found"),
     "Gone": (410, "deleted"),

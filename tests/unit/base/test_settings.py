@@ -61,6 +61,7 @@ DEFAULTS = {
     "trusted_proxies": (),
     "trusted_issuers": (),
     "max_inline_audio_bytes": 150 * 2**20,
+    "max_inline_document_bytes": 10 * 2**20,
     "max_binary_bytes": 2**30,
     "max_json_bytes": 5 * 2**20,
     "max_transaction_bytes": 20 * 2**20,
