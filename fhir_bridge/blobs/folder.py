@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from fhir_bridge import clock
+from fhir_bridge import clock, points
 from fhir_bridge.blobs.reading import SealedFile
 from fhir_bridge.blobs.sealing import CHUNK, Blob, Opener, Sealer
 from fhir_bridge.errors import BadSetting, BlobDamaged, NoSpace, StoreUnavailable
@@ -113,6 +113,7 @@ class Blobs:
         with _disk():
             for path in (_path(self._root, name), self._root / INCOMING / name):
                 path.unlink(missing_ok=True)
+                points.reached("blob.removed")
                 _sync_folder(path.parent)
 
     def free_bytes(self) -> int:
@@ -145,6 +146,7 @@ class BlobWriter:
         with _disk():
             for sealed in self._sealer.push(piece):
                 self._put(sealed)
+        points.reached("blob.written")
         self.size += len(piece)
         return len(piece)
 
@@ -152,10 +154,14 @@ class BlobWriter:
         """Make the blob durable: file synced, renamed, folder synced (reliability.md rule 1)."""
         with _disk():
             self._put(self._sealer.finish())
+            points.reached("blob.finished")
             os.fsync(self._file.fileno())
             self._file.close()
+            points.reached("blob.synced")
             self._path.rename(self._final)
+            points.reached("blob.renamed")
             _sync_folder(self._final.parent)
+        points.reached("blob.durable")
         return self._sealer.blob(self._tenant_key)
 
     def abort(self) -> None:

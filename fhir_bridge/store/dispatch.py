@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions
 
+from fhir_bridge import points
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -78,7 +80,9 @@ def enqueue(conn: Connection, ticket: Ticket, *, queue: Queue, tenant: str, dela
     )
     if delay > 0:
         options["delay_seconds"] = delay
+    points.reached("dispatch.enqueueing")
     _client_of(conn.engine).enqueue_in_transaction(conn, options, ticket.job, ticket.epoch)
+    points.reached("dispatch.enqueued")
 
 
 @lru_cache(maxsize=16)
@@ -115,7 +119,9 @@ class Ledger:
         """Free the slots of runs whose worker is dead; without this DBOS counts them for ever."""
         workflows = [ticket.workflow for ticket in tickets]
         if workflows:
+            points.reached("dispatch.cancelling")
             self._client.cancel_workflows(workflows)
+            points.reached("dispatch.cancelled")
 
     def forget_finished(self) -> int:
         """Delete the rows of ended runs, a batch at a time, and return how many."""
@@ -123,6 +129,7 @@ class Ledger:
             status=list(FINISHED), name=WORKFLOW, limit=_BATCH, load_input=False, load_output=False
         )
         if found:
+            points.reached("dispatch.forgetting")
             self._client.delete_workflows([each.workflow_id for each in found])
         return len(found)
 

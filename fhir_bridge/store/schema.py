@@ -11,6 +11,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
+from fhir_bridge import points
 from fhir_bridge.errors import BadSetting
 from fhir_bridge.keyring import KeyRing
 from fhir_bridge.store import dispatch, oauth
@@ -34,12 +35,16 @@ def migrate(settings: Settings) -> None:
     try:
         with translated(), engine.begin() as connection:
             _lock(connection)
+            points.reached("migrate.locked")
             _upgrade(connection)
+            points.reached("migrate.upgraded")
             if oauth.tenant(connection, DEFAULT_TENANT) is None:
                 oauth.add_tenant(connection, oauth.new_tenant(DEFAULT_TENANT, keys))
     finally:
         engine.dispose()
+    points.reached("migrate.ours")
     dispatch.migrate(url.render_as_string(hide_password=False))
+    points.reached("migrate.done")
 
 
 def is_empty(settings: Settings) -> bool:

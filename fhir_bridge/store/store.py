@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import OperationalError
 
+from fhir_bridge import points
 from fhir_bridge.store import tables
 from fhir_bridge.store.engine import engine_of, translated, unavailable, url_of
 from fhir_bridge.store.writer import SqliteWriter
@@ -137,7 +138,11 @@ class _Postgres:
 
     def _committed(self, fn: Callable[[Connection], T]) -> T:
         with self._writing.begin() as connection:
-            return fn(connection)
+            points.reached("write.begun")
+            outcome = fn(connection)
+            points.reached("write.committing")
+        points.reached("write.committed")
+        return outcome
 
     def read(self, fn: Callable[[Connection], T]) -> T:
         with translated(), self._reading.connect() as connection:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from fhir_bridge import clock
+from fhir_bridge import clock, points
 from fhir_bridge.store.engine import BUSY_SECONDS, in_transaction, is_busy, translated, unavailable
 
 if TYPE_CHECKING:
@@ -117,13 +117,16 @@ class _Outcome:
 
 def _outcomes(connection: Connection, group: list[_Request[object]]) -> list[_Outcome]:
     _begin(connection)
+    points.reached("write.begun")
     try:
         outcomes = [_outcome(connection, request.fn) for request in group]
+        points.reached("write.committing")
         connection.exec_driver_sql("COMMIT")
     except BaseException:
         if in_transaction(connection):
             connection.exec_driver_sql("ROLLBACK")
         raise
+    points.reached("write.committed")
     return outcomes
 
 

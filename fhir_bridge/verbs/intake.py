@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
+from fhir_bridge import points
 from fhir_bridge.errors import Forbidden, Malformed, NoSpace, TooLarge
 from fhir_bridge.fhir.resource.cut import Cutter, expression_of
 from fhir_bridge.fhir.resource.reader import read
@@ -44,6 +45,7 @@ class Intake:
         self._writers: dict[str, BlobWriter] = {}
         self._open = ExitStack()
         self.blobs: dict[str, Blob] = {}
+        points.reached("intake.begun")
 
     def json(self, chunks: Iterable[bytes], *, limit: int, of: str) -> Json:
         """Read a resource of type `of`, of at most `limit` bytes besides its audio.
@@ -88,6 +90,7 @@ class Intake:
 
     def keep(self, ids: Iterable[str] | None = None) -> None:
         """Say that the store refers to the blobs now, or to those with these ids."""
+        points.reached("intake.kept")
         kept = None if ids is None else frozenset(ids)
         self.blobs = {at: blob for at, blob in self.blobs.items() if kept is not None and blob.id not in kept}
 
@@ -109,6 +112,7 @@ class Intake:
         for at, writer in self._writers.items():
             self.blobs[at] = writer.commit()
         self._writers = {}
+        points.reached("intake.sealed")
 
     def __enter__(self) -> Self:
         return self

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from fhir_bridge import log
+from fhir_bridge import log, points
 from fhir_bridge.store import binaries, jobs, resources, versions
 from fhir_bridge.verbs import audit
 
@@ -104,18 +104,25 @@ def commit(bridge: Bridge, tenant: str, plan: Plan, entries: Iterable[AuditRow] 
     recorded = tuple(map(trail.completed, entries))
 
     def write(conn: Connection) -> tuple[Row, ...]:
+        points.reached("accept.begun")
         _require(conn, tenant, plan)
         rows = versions.put(conn, tenant, plan.versions)
+        points.reached("accept.versions")
         for each in plan.removals:
             versions.remove(conn, tenant, each.type, each.id, author=each.author, expect=each.expect)
         _claims(conn, tenant, plan)
+        points.reached("accept.claimed")
         for content in plan.contents:
             binaries.add(conn, tenant, content)
+        points.reached("accept.contents")
         _jobs(conn, plan)
+        points.reached("accept.jobs")
         audit.record(conn, recorded)
+        points.reached("accept.audited")
         return rows
 
     rows = bridge.store.write(write)
+    points.reached("accept.committed")
     trail.written += len(recorded)
     for job in plan.jobs:
         log.event("job.accepted", tenant=tenant, kind=job.kind, job=job.task)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from fhir_bridge import points
 from fhir_bridge.fhir.resource.reader import read
 from fhir_bridge.store import binaries, oauth, retention, uploads
 from fhir_bridge.store.versions import now_ms
@@ -46,7 +47,9 @@ def _forgotten(store: Store, blobs: Blobs, tenant: str, before_ms: int) -> int:
     count = 0
     for content in store.read(lambda conn: _expired(conn, tenant, before_ms)):
         if store.write(partial(binaries.forget, tenant=tenant, binary=content.binary)):
+            points.reached("purge.forgotten")
             blobs.delete(content.blob)
+            points.reached("purge.removed")
             count += 1
     return count
 
@@ -75,5 +78,6 @@ def _collected(store: Store, blobs: Blobs, tenants: Iterable[str]) -> int:
     ]
     strays = list(blobs.strays([*known, *store.read(uploads.blobs)]))
     for name in strays:
+        points.reached("purge.stray")
         blobs.delete_stray(name)
     return len(strays)

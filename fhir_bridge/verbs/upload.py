@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from fhir_bridge import clock
+from fhir_bridge import clock, points
 from fhir_bridge.errors import Malformed, NoSpace, NotFound, TooLarge, VersionConflict, WrongOffset
 from fhir_bridge.fhir.resource.check import checked
 from fhir_bridge.store import binaries, uploads
@@ -69,6 +69,7 @@ def begin(bridge: Bridge, grant: Grant, *, size: int, content_type: str, context
     case = _case(bridge, grant, new)
     case.version(checked(case.json))  # refused now is better than refused after an hour of uploading
     bridge.store.write(lambda conn: uploads.begin(conn, new))
+    points.reached("upload.begun")
     return Standing(new.id, 0, size, new.created_ms + LIFE_MS)
 
 
@@ -150,6 +151,7 @@ def _sealed(blobs: Blobs, key: bytes, chunks: Iterable[bytes]) -> Iterator[Blob]
 def _keep(bridge: Bridge, upload: Upload, part: Part) -> None:
     if not bridge.store.write(lambda conn: uploads.add(conn, upload, part)):
         raise WrongOffset("Another request went on with this upload: ask for its offset")
+    points.reached("upload.kept")
 
 
 def _join(bridge: Bridge, grant: Grant, upload: Upload, last: tuple[Part, bytes, str]) -> None:
@@ -172,6 +174,7 @@ def _join(bridge: Bridge, grant: Grant, upload: Upload, last: tuple[Part, bytes,
         except VersionConflict as exc:
             raise WrongOffset("Another request has ended this upload") from exc
         unkept.pop_all()
+    points.reached("upload.joined")
     _forget(bridge.store, bridge.blobs, upload)
 
 
@@ -189,5 +192,6 @@ def _forget(store: Store, blobs: Blobs, upload: Upload) -> None:
     """Remove rows, then files: a crash in between leaves strays, which are collected."""
     parts = store.read(lambda conn: uploads.parts(conn, upload))
     store.write(lambda conn: uploads.forget(conn, upload))
+    points.reached("upload.forgotten")
     for part in parts:
         blobs.delete(part.blob)

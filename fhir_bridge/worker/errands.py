@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from fhir_bridge import log
+from fhir_bridge import log, points
 from fhir_bridge.errors import BridgeError, Fenced, StoreUnavailable
 from fhir_bridge.keyring import KeyRing
 from fhir_bridge.store import asynchronous as rows
@@ -54,9 +54,11 @@ class Errands:
 
     def _run(self, request: Request) -> None:
         turn = Turn(request.id, request.epoch, str(request.owner))
+        points.reached("errand.claimed")
         log.event("request.started", kind=request.kind, epoch=request.epoch)
         try:
             self._answer(turn, self._result(request, turn))
+            points.reached("errand.answered")
             log.event("request.finished", kind=request.kind, epoch=request.epoch)
         except Interrupted:
             self._rooms.store.write(lambda conn: rows.release(conn, turn))
@@ -69,6 +71,7 @@ class Errands:
         return run(self._bridge, request, tell=lambda progress: self._told(turn, progress))
 
     def _answer(self, turn: Turn, result: Result) -> None:
+        points.reached("errand.answering")
         try:
             self._rooms.store.write(lambda conn: rows.finish(conn, turn, answer=result.answer, files=result.files))
         except (Fenced, StoreUnavailable):

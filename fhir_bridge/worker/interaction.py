@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from fhir_bridge import clock
+from fhir_bridge import clock, points
 from fhir_bridge.errors import BusinessRule, CortiDuplicate, CortiError, CortiThrottled, CortiUnavailable
 from fhir_bridge.mapping.encounter import SUFFIX, corti_identifier, interaction_from_encounter, takes_recordings
 from fhir_bridge.store import results
@@ -43,7 +43,9 @@ def ensure(run: Run, visit: Visit) -> InteractionRow:
     if row.corti_id is None:
         row = _created(run, visit, row)
     if row.synced_vid < visit.vid:
+        points.reached("interaction.patching")
         run.account.client.patch_interaction(str(row.corti_id), _draft(visit, row))
+        points.reached("interaction.patched")
         row = _kept(run, replace(row, synced_vid=visit.vid))
     return row
 
@@ -59,7 +61,9 @@ def _intended(run: Run, visit: Visit) -> InteractionRow:
             "The Encounter was cancelled or entered in error before its recording reached Corti", at="Encounter.status"
         )
     row = InteractionRow(run.job.tenant, run.job.encounter, _identifier(visit), intended_ms=now_ms())
-    return _kept(run, row)
+    kept = _kept(run, row)
+    points.reached("interaction.intended")
+    return kept
 
 
 def _identifier(visit: Visit) -> str:
@@ -71,6 +75,7 @@ def _created(run: Run, visit: Visit, row: InteractionRow) -> InteractionRow:
         found = _lost(run, row) or _posted(run, visit, row)
         if found is not None:
             # An adopted one may have been made from an earlier Encounter: it is patched afterwards.
+            points.reached("interaction.made")
             vid = 0 if row.sent else visit.vid
             made = replace(row, sent=True, corti_id=found.id, websocket_url=found.websocket_url, synced_vid=vid)
             return _kept(run, made)
@@ -80,13 +85,17 @@ def _created(run: Run, visit: Visit, row: InteractionRow) -> InteractionRow:
 
 def _lost(run: Run, row: InteractionRow) -> Interaction | None:
     """Look for what an earlier POST may have made, before another one is sent."""
-    return run.account.client.find_interaction(row.identifier) if row.sent else None
+    if not row.sent:
+        return None
+    points.reached("interaction.adopting")
+    return run.account.client.find_interaction(row.identifier)
 
 
 def _posted(run: Run, visit: Visit, row: InteractionRow) -> Interaction | None:
     """Send the POST, once; None when its identifier is reserved by something that cannot be found."""
     client, draft = run.account.client, _draft(visit, row)
     _kept(run, replace(row, sent=True))
+    points.reached("interaction.posting")
     try:
         return client.create_interaction(draft)
     except CortiDuplicate:

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from fhir_bridge import clock
+from fhir_bridge import clock, points
 from fhir_bridge.errors import BridgeError, Fenced, StoreUnavailable
 from fhir_bridge.store import jobs
 
@@ -125,7 +125,9 @@ class Leases:
         if not holds:
             return
         at = clock.monotonic()  # before the write: the lease counts from when it was asked for
+        points.reached("lease.renewing")
         held = self._store.write(lambda conn: jobs.renew(conn, self.owner, lease_seconds=self.seconds))
+        points.reached("lease.renewed")
         for claim, hold in holds.items():
             hold.lost = claim not in held
             hold.cancel = held.get(claim, False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from fhir_bridge import clock
+from fhir_bridge import clock, points
 from fhir_bridge.corti.messages import Segment
 from fhir_bridge.errors import VersionConflict
 from fhir_bridge.fhir.resource.reader import read
@@ -89,6 +89,7 @@ class Results:
             if is_first:
                 results.supersede(conn, self._key, before=session.number, base_ms=session.base_ms)
             results.add_segments(conn, self._key, new)
+            points.reached("words.added")
             if also is not None:
                 also(conn)
 
@@ -96,6 +97,7 @@ class Results:
         shown = self._write(lambda: self._growing(rows), keep, self._heard_up_to(new))
         if shown:
             self._shown_at = clock.monotonic()
+        points.reached("words.shown")
         self.rows, self._session, self._n = rows, session.number, new[-1].n + 1
 
     def _heard_up_to(self, new: Iterable[SegmentRow]) -> dict[str, int | str | None]:
@@ -143,6 +145,7 @@ class Results:
                 lambda conn: results.add_facts(conn, self._key, rows),
                 {"suspended_ms": None},
             )
+        points.reached("facts.shown")
         self._facts = known
 
     def replace(self, heard: Iterable[Segment], session: Session, told: Iterable[Fact]) -> None:
@@ -154,8 +157,10 @@ class Results:
 
         def keep(conn: Connection) -> None:
             results.forget(conn, self._key)
+            points.reached("planb.forgot")
             results.add_segments(conn, self._key, segments)
             results.add_facts(conn, self._key, rows)
+            points.reached("planb.replacing")
 
         def versions() -> list[NewVersion]:
             shown = (_spokesman(of, told, rows) for of in _observations(rows))
@@ -164,6 +169,7 @@ class Results:
             return [*made, *withdrawn, *self._document(segments, complete=False)]
 
         self._write(versions, keep, self._heard_up_to(segments))
+        points.reached("planb.replaced")
         self.rows, self._facts = _in_order(segments), rows
 
     def _rows_of(self, told: Sequence[Fact]) -> list[FactRow]:

@@ -6,6 +6,7 @@ import io
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from fhir_bridge import points
 from fhir_bridge.audio import slices
 from fhir_bridge.corti.recorded import FactDraft, TranscriptDraft
 from fhir_bridge.errors import CortiNotFound, CortiRefused, CortiTimeout
@@ -41,11 +42,14 @@ def upload(run: Run, scene: Scene) -> None:
     """
     status.go(run, State.STREAMING)
     interaction, config = str(scene.interaction.corti_id), config_of(run, scene.visit, scene.recording, "native").value
+    points.reached("planb.uploading")
     with _file(run, scene) as file:
         recording = run.account.client.upload_recording(interaction, file)
+    points.reached("planb.uploaded")
     run.hold.check()
     status.go(run, State.FINALISING)
     heard = _transcribed(run, scene, recording, config)
+    points.reached("planb.transcribed")
     facts = _facts(run, interaction, heard, config)
     run.write(changes={"session": run.job.session + 1})
     scene.results.replace(heard, Session(run.job.session, 0), facts)
@@ -111,7 +115,9 @@ def _facts(run: Run, interaction: str, heard: tuple[Segment, ...], config: Strea
     client = run.account.client
     found = client.extract_facts(text_of(heard, config.participants), config.output_locale).facts
     known = {_like(fact): fact for fact in client.facts(interaction)}
+    points.reached("planb.adding")
     added = client.add_facts(interaction, [fact for fact in dict.fromkeys(found) if _like(fact) not in known])
+    points.reached("planb.added")
     known |= {_like(fact): fact for fact in added}
     return tuple({fact.id: fact for one in found if (fact := known.get(_like(one))) is not None}.values())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from fhir_bridge import points
 from fhir_bridge.blobs import Blobs
 from fhir_bridge.fhir.resource.reader import read
 from fhir_bridge.keyring import KeyRing
@@ -133,6 +134,7 @@ class Run:
 
         def note(conn: Connection) -> None:
             if state is State.SUSPENDED:
+                points.reached("suspend.noting")
                 jobs.advance(conn, self.hold.claim, suspended_ms=since)
 
         self._commit(versions, note, lambda conn: jobs.release(conn, self.hold.claim, state=state, delay=delay))
@@ -145,12 +147,17 @@ class Run:
     ) -> None:
         def write(conn: Connection) -> Job:
             resources.hold(conn, self.job.tenant)  # always before the job's row: two writers never wait crosswise
+            points.reached("run.writing")
             resources.put(conn, self.job.tenant, tuple(versions))
             if also is not None:
                 also(conn)
-            return end(conn)
+            points.reached("run.fencing")
+            job = end(conn)
+            points.reached("run.committing")
+            return job
 
         self.job = self.rooms.store.write(write)
+        points.reached("run.wrote")
 
 
 def _wanted(job: Job) -> Job:

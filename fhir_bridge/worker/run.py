@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from fhir_bridge import clock, log
+from fhir_bridge import clock, log, points
 from fhir_bridge.errors import (
     BridgeError,
     ConfigRefused,
@@ -56,13 +56,16 @@ class _Moved(BridgeError):
 
 def run(rooms: Rooms, job: str, epoch: int) -> None:
     """Run one ticket. Whoever comes second, or late, finds nothing to do."""
+    points.reached("run.taken")
     seconds, owner = rooms.leases.seconds, rooms.leases.owner
     got = rooms.store.write(lambda conn: jobs.claim(conn, Ticket(job, epoch), owner=owner, lease_seconds=seconds))
     if got is None:
         return
+    points.reached("run.claimed")
     log.event("job.started", job=job, epoch=epoch)
     with rooms.leases.holding(Claim(job, epoch, owner), cancel=got.cancel) as hold:
         _to_its_end(Run(rooms, got, hold))
+    points.reached("run.over")
 
 
 def _to_its_end(this: Run) -> None:
@@ -82,9 +85,13 @@ def _answered(this: Run) -> None:
     except (Fenced, StoreUnavailable):
         raise
     except Stopping:
+        points.reached("stop.releasing")
         this.release()
+        points.reached("stop.released")
     except Cancelled:
+        points.reached("cancel.settling")
         _settle(this, State.CANCELLED)
+        points.reached("cancel.settled")
     except VersionConflict as error:
         this.release(delay=_suspended(this, error))
     except CortiError as error:
@@ -107,6 +114,7 @@ def _interaction(this: Run) -> None:
         visit = material.visit_of(this)
         if interaction.known(this) is not None or interaction.wanted(visit):
             interaction.ensure(this, visit)
+        points.reached("interaction.ensured")
         try:
             return _settle(this, State.PUBLISHED, unless=_moved(this, visit))
         except _Moved:
@@ -131,6 +139,7 @@ def _media(this: Run) -> None:
         status.go(this, State.INTERACTION_PENDING)
     row = interaction.ensure(this, visit)
     recording = material.recording_of(this)
+    points.reached("media.listened")
     config = config_of(this, visit, recording, "native")
     origin = origin_of(
         recording.media,
@@ -140,12 +149,15 @@ def _media(this: Run) -> None:
         participants=config.value.participants,
     )
     introduce(this)
+    points.reached("media.introduced")
     results_ = Results(this, origin, seconds=recording.sound.seconds)
     scene = Scene(visit, recording, row, results_)
     _heard(this, scene)
+    points.reached("media.heard")
     status.go(this, State.FINALISING)
     status.go(this, State.RECONCILING)
     _reconcile(this, scene)
+    points.reached("reconcile.done")
     issues = (*config.warnings, *((_TRUNCATED,) if recording.sound.truncated else ()))
     _settle(this, State.PUBLISHED, Progress(results_.outputs, issues), extra=results_.final)
 
@@ -154,11 +166,13 @@ def _heard(this: Run, scene: Scene) -> None:
     """Stream the recording, or upload it: as it was asked for, or because it cannot be streamed."""
     if this.job.transport is None:
         this.write(changes={"transport": _transport(this, scene.recording)})
+        points.reached("media.transport")
     try:
         if this.job.transport == "stream":
             return stream(this, scene)
     except CannotStream:
         this.write(changes={"transport": "recording"})
+        points.reached("planb.chosen")
     return upload(this, scene)
 
 
@@ -171,7 +185,9 @@ def _transport(this: Run, recording: Recording) -> str:
 
 def _reconcile(this: Run, scene: Scene) -> None:
     """Take over what Corti keeps of facts that the stream did not tell, or told otherwise (rule 7)."""
+    points.reached("reconcile.asking")
     facts = this.account.client.facts(str(scene.interaction.corti_id))
+    points.reached("reconcile.asked")
     others = _facts_of_other_media(this)
     scene.results.learn(fact for fact in facts if fact.id not in others)
 
@@ -198,6 +214,7 @@ def _failed_at_corti(this: Run, error: CortiError) -> None:
     waiting = jobs.now_ms() - (this.job.suspended_ms or jobs.now_ms())
     if waiting > this.rooms.settings.corti_give_up_hours * _HOUR_MS:
         return _fail(this, type(error)(f"{error.text}. It was tried for too long: ask again with $retry"))
+    points.reached("suspend.releasing")
     return this.release(
         status.versions_for(this, State.SUSPENDED, Progress(issues=_warned(error))),
         state=State.SUSPENDED,
@@ -228,6 +245,7 @@ def _explained(this: Run, error: CortiError) -> CortiError:
 
 
 def _fail(this: Run, error: BridgeError) -> None:
+    points.reached("fail.settling")
     log.event("job.failed", job=this.job.id, epoch=this.hold.claim.epoch, error=_name(error))
     _settle(this, State.FAILED, Progress(issues=error.issues), error=error)
 
@@ -245,7 +263,9 @@ def _settle(
     for left in reversed(range(ATTEMPTS)):
         try:
             versions = (*extra(), *status.versions_for(this, state, progress))
+            points.reached("settle.finishing")
             this.finish(versions, state, error=error, unless=unless)
+            points.reached("settle.finished")
         except VersionConflict:
             if not left:
                 raise

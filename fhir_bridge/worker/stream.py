@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from fhir_bridge import log
+from fhir_bridge import log, points
 from fhir_bridge.audio import Form, preferred, slices
 from fhir_bridge.corti.messages import ConfigAccepted, Facts, Flushed, Transcript, Unknown
 from fhir_bridge.corti.socket import Stream
@@ -106,7 +106,9 @@ def stream(run: Run, scene: Scene) -> None:
 
 def _pause_after_break(run: Run) -> None:
     run.hold.check()
+    points.reached("stream.breaking")
     run.write(changes={"breaks": run.job.breaks + 1})
+    points.reached("stream.broken")
     log.event("corti.stream", job=run.job.id, event="broken")
     if run.job.breaks >= MOST_BREAKS:
         raise CannotStream
@@ -133,6 +135,7 @@ class _Connection:
             if first is None:
                 return  # all of it was heard before
             self._run.write(changes={"session": self._run.job.session + 1})
+            points.reached("stream.numbered")
             session = Session(self._run.job.session, round(first.start * 1000))
             self._converse(chain((first,), audio), session)
 
@@ -146,11 +149,14 @@ class _Connection:
         config = config_of(run, self._scene.visit, self._scene.recording, self._form).value
         url = account.endpoint.stream_url(str(row.corti_id), row.websocket_url)
         made = Stream(url, account.tokens, config, audio, pace=run.rooms.settings.stream_pace)
+        points.reached("stream.connecting")
         with made as opened, run.hold.interrupting(_ending(opened)):
+            points.reached("stream.opened")
             run.hold.check()
             try:
                 for message in opened:
                     self._take(message, session, _sent(opened, session))
+                points.reached("stream.ended")
                 run.write(also=self._note(_sent(opened, session)))
             except CortiUnavailable:
                 run.hold.check()
@@ -163,13 +169,17 @@ class _Connection:
     def _take(self, message: Message, session: Session, sent_ms: int) -> None:
         match message:
             case Transcript(segments):
+                points.reached("stream.words")
                 self._scene.results.hear(segments, self._timed(segments, session, sent_ms), self._note(sent_ms))
             case Facts(facts):
+                points.reached("stream.facts")
                 self._scene.results.learn(facts)
             case ConfigAccepted():
                 self.accepted = True
+                points.reached("stream.accepted")
             case Flushed():
                 self._flushed = True
+                points.reached("stream.flushed")
                 status.go(self._run, State.FINALISING, self._scene.results.progress)
             case Unknown(kind):
                 log.event("corti.unknown_message", job=self._run.job.id, kind=kind)

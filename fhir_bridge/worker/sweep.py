@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from fhir_bridge import log
+from fhir_bridge import log, points
 from fhir_bridge.store import jobs
 from fhir_bridge.store.dispatch import WAITING, Ledger, Ticket
 
@@ -31,9 +31,12 @@ class Swept:
 
 def sweep(store: Store, ledger: Ledger, *, lease_seconds: float) -> Swept:
     """Do one round; any number of workers may do it at the same time."""
+    points.reached("sweep.begun")
     unfinished = ledger.unfinished()
     taken_over = sum(_take_over(store, seen) for seen in _dead(store, unfinished, lease_seconds))
+    points.reached("sweep.cancelling")
     cancelled = _cancel_past(store, ledger)
+    points.reached("sweep.cancelled")
     done = Swept(taken_over, cancelled, ledger.forget_finished())
     if any((done.taken_over, done.cancelled)):
         log.event("sweep.done", taken_over=done.taken_over, cancelled=done.cancelled, deleted=done.deleted)
@@ -48,8 +51,10 @@ def _dead(store: Store, unfinished: dict[Ticket, str], lease_seconds: float) -> 
 
 
 def _take_over(store: Store, seen: jobs.Job) -> bool:
+    points.reached("sweep.taking")
     if not store.write(lambda conn: jobs.take_over(conn, seen)):
         return False
+    points.reached("sweep.taken")
     log.event("job.taken_over", job=seen.id, epoch=seen.epoch)
     return True
 
