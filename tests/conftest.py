@@ -34,6 +34,7 @@ DO $$ BEGIN EXECUTE (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--poll-seconds", type=float, default=20, help="how long pollers watch writers, on both databases")
+    parser.addoption("--received", type=Path, help="keeps what journeys receive, for `make interop` to judge")
 
 
 @pytest.fixture(scope="session")

@@ -164,9 +164,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def received(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with each distinct FHIR body that a journey received."""
-    return tmp_path_factory.mktemp("received")
+def received(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """A folder with each distinct FHIR body that a journey received, in this run or an earlier one that was told it."""
+    folder: Path = request.config.getoption("--received") or tmp_path_factory.mktemp("received")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
