@@ -243,6 +243,12 @@ class NoSpace(BridgeError):
     status, issue = 507, "no-store"
 
 
+class IssuerUnavailable(BridgeError):
+    """An outside issuer, or its keys, cannot be asked about a token."""
+
+    status, issue = 503, "transient"
+
+
 class StoreUnavailable(BridgeError):
     """The database did not take the write; nothing was kept."""
 

@@ -8,10 +8,10 @@ import re
 import socket
 import ssl
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -69,6 +69,14 @@ class Answer:
     body: bytes
 
 
+@dataclass(frozen=True)
+class Form:
+    """What is posted: fields, and the Authorization header that goes with them."""
+
+    fields: Mapping[str, str] = field(repr=False)
+    authorization: str | None = field(default=None, repr=False)
+
+
 def public_https(url: str, *, allow_private: bool = False, at: str | None = None) -> str:
     """Return `url` when it is one the bridge may fetch for a stranger.
 
@@ -81,9 +89,16 @@ def public_https(url: str, *, allow_private: bool = False, at: str | None = None
 
 
 def fetch(
-    url: str, *, limit: int, seconds: float, accept: str = "*/*", allow_private: bool = False, at: str | None = None
+    url: str,
+    *,
+    limit: int,
+    seconds: float,
+    accept: str = "*/*",
+    allow_private: bool = False,
+    at: str | None = None,
+    form: Form | None = None,
 ) -> Answer:
-    """GET a URL that a stranger gave, when `public_https` allows it.
+    """GET a URL that a stranger gave, or POST `form` to it, when `public_https` allows it.
 
     The name is resolved once and the connection goes to the very address that was judged,
     whatever the name means a moment later. A redirect is not followed. `seconds` is the
@@ -94,7 +109,7 @@ def fetch(
     """
     place = _place(url, allow_private=allow_private, at=at)
     try:
-        answer = _asked(place, limit, clock.monotonic() + seconds, accept)
+        answer = _asked(place, limit, clock.monotonic() + seconds, _request(place, accept, form))
     except (OSError, HTTPException) as exc:
         raise BusinessRule("The URL does not answer in time, or not with HTTP", at=at) from exc
     if len(answer.body) > limit:
@@ -155,13 +170,22 @@ def _is_public(address: str) -> bool:
     return found.is_global and not found.is_multicast and (found.version == 4 or found in _UNICAST)  # noqa: PLR2004 - IPv4
 
 
-def _asked(place: _Place, limit: int, deadline: float, accept: str) -> Answer:
+def _request(place: _Place, accept: str, form: Form | None) -> bytes:
     target = place.parts._replace(scheme="", netloc="", fragment="").geturl()
-    head = f"GET {target if target.startswith('/') else '/' + target} HTTP/1.1\r\n"
-    head += f"Host: {place.parts.netloc}\r\nAccept: {accept}\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n"
+    head = f"{'POST' if form else 'GET'} {target if target.startswith('/') else '/' + target} HTTP/1.1\r\n"
+    head += f"Host: {place.parts.netloc}\r\nAccept: {accept}\r\nAccept-Encoding: identity\r\nConnection: close\r\n"
+    if form is None:
+        return f"{head}\r\n".encode()
+    body = urlencode(form.fields)
+    head += f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n"
+    head += f"Authorization: {form.authorization}\r\n" if form.authorization else ""
+    return f"{head}\r\n{body}".encode()
+
+
+def _asked(place: _Place, limit: int, deadline: float, request: bytes) -> Answer:
     with _connected(place, deadline) as connection:
         connection.settimeout(_left(deadline))
-        connection.sendall(head.encode())
+        connection.sendall(request)
         response = HTTPResponse(_Timed(connection, deadline), method="GET")  # type: ignore[arg-type]  # it asks for makefile only
         response.begin()
         return Answer(response.status, CaseInsensitiveDict(response.getheaders()), response.read(limit + 1))

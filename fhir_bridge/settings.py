@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Literal
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
 from fhir_bridge.errors import BadSetting
+from fhir_bridge.trusted import TrustedIssuer, once_each
 
 PREFIX = "FHIR_BRIDGE_"
 # Names of Corti's own example, honoured in the .env file only (public-interface.md).
@@ -61,7 +62,9 @@ class Settings(BaseModel):
     trusted_proxies: tuple[str, ...] = Field(
         (), description="Addresses whose X-Forwarded-* headers are believed (JSON list)"
     )
-    trusted_issuers: tuple[dict[str, str], ...] = Field((), description="Outside token issuers (JSON list)")
+    trusted_issuers: tuple[TrustedIssuer, ...] = Field(
+        (), description="Outside issuers whose tokens count (JSON list; docs/security/issuers.md)"
+    )
 
     max_inline_audio_bytes: int = Field(150 * 2**20, gt=0, description="Decoded audio in one Media")
     max_binary_bytes: int = Field(2**30, gt=0, description="Bytes of one raw Binary")
@@ -83,10 +86,19 @@ class Settings(BaseModel):
         None, description="Speech model folder of the sandbox; unset: the packaged one"
     )
 
+    @field_validator("trusted_issuers")
+    @classmethod
+    def _are_apart_and_encrypted(
+        cls, issuers: tuple[TrustedIssuer, ...], others: ValidationInfo
+    ) -> tuple[TrustedIssuer, ...]:
+        if not others.data.get("allow_private_endpoints") and not all(map(TrustedIssuer.encrypted, issuers)):
+            raise ValueError("https URLs only, unless FHIR_BRIDGE_ALLOW_PRIVATE_ENDPOINTS")
+        return once_each(issuers)
+
 
 SECRETS = tuple(name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation))
-# May stand in a file: the secrets, and the URL that holds the database's password.
-FROM_FILE = (*SECRETS, "database_url")
+# May stand in a file: the secrets, and what may hold one: the URL with the database's password, clients' secrets.
+FROM_FILE = (*SECRETS, "database_url", "trusted_issuers")
 
 
 def load(dotenv: Path | None = Path(".env")) -> Settings:
@@ -168,9 +180,16 @@ def _validated(values: dict[str, str]) -> Settings:
     try:
         return Settings.model_validate({name: _parsed(text) for name, text in values.items()})
     except ValidationError as exc:
-        first = exc.errors(include_input=False, include_url=False)[0]
-        key = PREFIX + str(first["loc"][0]).upper()
-        raise BadSetting(f"{key}: {first['msg']}", at=key) from exc
+        raise _refused(exc) from exc
+
+
+def _refused(exc: ValidationError) -> BadSetting:
+    """Name the setting, and within a list of objects the place; never the value, which may be a secret."""
+    first = exc.errors(include_input=False, include_url=False)[0]
+    name, *within = map(str, first["loc"])
+    key = PREFIX + name.upper()
+    place = f"{'.'.join(within)}: " if within else ""
+    return BadSetting(f"{key}: {place}{first['msg']}", at=key)
 
 
 def _parsed(text: str) -> object:

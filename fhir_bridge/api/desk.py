@@ -10,6 +10,7 @@ from fhir_bridge.smart import keys, token
 from fhir_bridge.smart.client import Client
 from fhir_bridge.smart.flows import Desk
 from fhir_bridge.smart.jwks import JwksCache
+from fhir_bridge.smart.outside import Outside
 from fhir_bridge.smart.token import Place, Verifier
 from fhir_bridge.store import oauth
 from fhir_bridge.store.versions import now_ms
@@ -35,6 +36,21 @@ class Tokens:
         self._keys: tuple[SigningKey, ...] = ()
         self._read_at = 0.0
         self.verifier = Verifier(self.find_key, self._place)
+        self.outside = Outside(
+            bridge.settings.trusted_issuers,
+            base=bridge.base,
+            allow_private=bridge.settings.allow_private_endpoints,
+            own=bridge.origin,
+        )
+
+    def grant(self, token: str) -> Grant:
+        """Return the Grant of an access token, of an outside issuer's or of the bridge's own.
+
+        Raises:
+            Unauthenticated: one that does not hold.
+            IssuerUnavailable: what is needed to judge it cannot be had.
+        """
+        return (self.outside if self.outside.is_theirs(token) else self.verifier).grant(token)
 
     def keys(self, *, kept: float = KEPT_SECONDS) -> tuple[SigningKey, ...]:
         """Return the keys that verify, the one that signs first; read again when that was `kept` seconds ago."""
@@ -91,7 +107,12 @@ class Tokens:
         return Client(row.id, row.tenant, row.scope, row.secret_hash, row.jwks, row.jwks_uri)
 
     def is_active(self, grant: Grant) -> bool:
-        """Tell whether the client of this token still counts, for the tenant that the token names."""
+        """Tell whether the client of this token still counts, for the tenant that the token names.
+
+        Who the clients of outside issuers are is theirs to say; the tenant must be one of ours.
+        """
+        if grant.issuer is not None:
+            return self._bridge.store.read(lambda conn: oauth.tenant(conn, grant.tenant)) is not None
         client = self.find_client(grant.client)
         return client is not None and client.tenant == grant.tenant
 

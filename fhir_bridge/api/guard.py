@@ -40,7 +40,7 @@ def grant() -> Grant:
         Unauthenticated: none, or one that does not hold (RFC 6750 section 3.1).
     """
     token = _bearer()
-    found = tokens().verifier.grant(token)
+    found = tokens().grant(token)
     audit.current().grant = found
     if not tokens().is_active(found):
         raise Unauthenticated("The client of this token is disabled", challenge="invalid_token")

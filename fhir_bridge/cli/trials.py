@@ -14,15 +14,16 @@ from fhir_bridge.cli.opened import is_embedded, store_of
 from fhir_bridge.cli.wording import worded
 from fhir_bridge.corti.endpoint import endpoint_of
 from fhir_bridge.corti.token import TokenSource
-from fhir_bridge.errors import BridgeError, StoreUnavailable
+from fhir_bridge.errors import BridgeError, IssuerUnavailable, StoreUnavailable
 from fhir_bridge.keyring import KeyRing
-from fhir_bridge.smart.jwks import JwksCache
+from fhir_bridge.smart.outside import Outside
 from fhir_bridge.store import oauth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fhir_bridge.settings import Settings
+    from fhir_bridge.smart.outside import Issuer
     from fhir_bridge.store.oauth import Tenant
 
 _MIB: Final = 2**20
@@ -132,18 +133,21 @@ def _public_url(wanted: Settings) -> str:
 
 
 def _issuers(wanted: Settings) -> str:
-    cache = JwksCache(allow_private=wanted.allow_private_endpoints)
-    for issuer in wanted.trusted_issuers:
-        name, jwks = issuer.get("issuer", ""), issuer.get("jwks")
-        if not name:
-            raise click.ClickException("FHIR_BRIDGE_TRUSTED_ISSUERS: each needs its issuer")
-        if jwks:
-            _keys_of(cache, jwks)
-    return f"the bridge itself, and {len(wanted.trusted_issuers)} outside ones"
+    """Ask each outside issuer as a token of it would make us ask."""
+    url = wanted.public_url
+    outside = Outside(wanted.trusted_issuers, base=f"{url}/fhir", allow_private=wanted.allow_private_endpoints, own=url)
+    if outside.issuers:
+        with store_of(wanted) as store:
+            known = {tenant.id for tenant in store.read(oauth.tenants)}
+    told = [_told_by(issuer, known) for issuer in outside.issuers]
+    return "; ".join(("the bridge itself", *told))
 
 
-def _keys_of(cache: JwksCache, jwks: str) -> None:
+def _told_by(issuer: Issuer, tenants: set[str]) -> str:
+    name, tenant = issuer.trusted.issuer, issuer.trusted.tenant
+    if tenant not in tenants:
+        raise click.ClickException(f"FHIR_BRIDGE_TRUSTED_ISSUERS: {name} opens {tenant}, which is no tenant here")
     try:
-        cache.get(jwks, "")
-    except ValueError as exc:
-        raise click.ClickException(f"FHIR_BRIDGE_TRUSTED_ISSUERS: {jwks} does not answer with keys") from exc
+        return f"{name}: {issuer.tried()}"
+    except IssuerUnavailable as exc:
+        raise click.ClickException(f"FHIR_BRIDGE_TRUSTED_ISSUERS: {name}: {exc.text}") from exc

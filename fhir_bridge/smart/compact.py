@@ -14,7 +14,7 @@ from joserfc.util import urlsafe_b64decode
 from fhir_bridge import clock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from joserfc.jwk import Key
 
@@ -24,7 +24,8 @@ SKEW_SECONDS: Final = 30
 _FORM: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 # Nothing that brings or names key material (jwk, x5u, x5c: CVE-2026-27962), and no extension
 # (crit, b64, zip): a list of what is read, so that what is invented later is refused.
-_PLAIN_HEADERS: Final = frozenset({"alg", "kid", "typ"})
+_NEEDED: Final = frozenset({"alg", "kid"})
+_PLAIN_HEADERS: Final = _NEEDED | {"typ"}
 _LAST_SECOND: Final = 253_402_300_799  # of the year 9999
 
 
@@ -68,10 +69,7 @@ class Compact:
         Raises:
             Refused: it is none.
         """
-        found = self.claims.get(name)
-        if type(found) is not int or not 0 <= found <= _LAST_SECOND:
-            raise Refused(f"{name} must be a time in whole seconds")
-        return found
+        return seconds_in(self.claims, name)
 
     def verify(self, key: Key, algorithm: str) -> None:
         """Check the signature by one key and the one algorithm that this kind of key is for.
@@ -95,6 +93,29 @@ class Compact:
             raise Refused("the token is not valid yet")
 
 
+def seconds_in(claims: Mapping[str, object], name: str) -> int:
+    """Return a claim that must be a time in whole seconds since 1970.
+
+    Raises:
+        Refused: it is none.
+    """
+    found = claims.get(name)
+    if type(found) is not int or not 0 <= found <= _LAST_SECOND:
+        raise Refused(f"{name} must be a time in whole seconds")
+    return found
+
+
+def issuer_said(text: str) -> str | None:
+    """Return whose a token says to be, to choose by; None for what is no JWT, or does not say it in one way."""
+    if len(text) > LONGEST or not _FORM.fullmatch(text):
+        return None
+    try:
+        found = _object(text.split(".")[1]).get("iss")
+    except Refused:
+        return None
+    return found if isinstance(found, str) else None
+
+
 def opened(text: str, *, typ: str, extra_headers: frozenset[str] = frozenset()) -> Compact:
     """Take a compact JWS apart.
 
@@ -104,15 +125,25 @@ def opened(text: str, *, typ: str, extra_headers: frozenset[str] = frozenset()) 
         Refused: it is no JWS with a JSON object as payload, its header has what is not read
             here, or anything in it could be read in two ways.
     """
+    return opened_as(text, types=(typ,), extra_headers=extra_headers)
+
+
+def opened_as(text: str, *, types: Collection[str], extra_headers: frozenset[str] = frozenset()) -> Compact:
+    """Take a compact JWS of one of several `types` apart, as `opened` does; "" stands for a header without typ.
+
+    Raises:
+        Refused: as in `opened`.
+    """
     if len(text) > LONGEST or not _FORM.fullmatch(text):
         raise Refused("no signed JWT, or one that is too long")
     head, payload, _ = text.split(".")
     header, claims = _object(head), _object(payload)
     texts = {name: value for name, value in header.items() if isinstance(value, str) and value.isprintable()}
-    if len(texts) < len(header) or not _PLAIN_HEADERS <= texts.keys() <= _PLAIN_HEADERS | extra_headers:
+    if len(texts) < len(header) or not _NEEDED <= texts.keys() <= _PLAIN_HEADERS | extra_headers:
         raise Refused("the header must have alg, kid and typ, and nothing that is not read here")
-    if texts["typ"].lower() != typ or not 0 < len(texts["kid"]) <= LONGEST_KID:
-        raise Refused(f"the header must have typ {typ} and a kid of at most {LONGEST_KID} characters")
+    if texts.get("typ", "").lower() not in types or not 0 < len(texts["kid"]) <= LONGEST_KID:
+        wanted = " or ".join(types)
+        raise Refused(f"the header must have typ {wanted} and a kid of at most {LONGEST_KID} characters")
     return Compact(text, texts, claims)
 
 

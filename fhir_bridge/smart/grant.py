@@ -13,13 +13,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Grant:
-    """The bearer of a verified token. `patient` is the launch context's Patient id, if any."""
+    """The bearer of a verified token. `patient` is the launch context's Patient id, if any.
+
+    `issuer` is set for tokens of outside issuers alone.
+    """
 
     tenant: str
     client: str
     scope: str
     user: str | None = None
     patient: str | None = None
+    issuer: str | None = None
 
     def scopes_for(self, type_: str, right: Right) -> tuple[Scope, ...]:
         """Return the scopes that give `right` on `type_`, each still subject to its level and query."""

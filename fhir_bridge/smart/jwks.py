@@ -31,8 +31,22 @@ _PRIVATE: Final = frozenset({"d", "k"})
 _RSA_BITS: Final = range(2048, 8193)  # RFC 7518 section 3.3, and what is still verified at once
 
 
-def key_set(text: str) -> KeySet:
-    """Read a JWK Set, and of it what can verify RS384 or ES384; the rest is left out.
+@dataclass(frozen=True)
+class Habit:
+    """Which curves are read, and how long keys are kept: `least` seconds, and `grace` more while nothing new comes."""
+
+    curves: frozenset[str]
+    least: float = 0.0
+    grace: float = 0.0
+
+
+OF_CLIENTS: Final = Habit(frozenset({"P-384"}))  # RS384 and ES384; "SHALL NOT be cached longer" (SMART 2.2)
+# Every user of an issuer is gone with its keys. Some say no-cache of them: that would be a fetch for each token.
+OF_ISSUERS: Final = Habit(frozenset({"P-256", "P-384"}), least=60.0, grace=3600.0)
+
+
+def key_set(text: str, curves: frozenset[str] = OF_CLIENTS.curves) -> KeySet:
+    """Read a JWK Set, and of it RSA keys and those on `curves`; the rest is left out.
 
     Left out too are private keys, which are no secret any more, and RSA keys that are too short.
 
@@ -41,7 +55,7 @@ def key_set(text: str) -> KeySet:
     """
     try:
         members = json.loads(text)["keys"]
-        keys = [JWKRegistry.import_key(member) for member in members if _is_usable(member)]
+        keys = [JWKRegistry.import_key(member) for member in members if _is_usable(member, curves)]
         if not all(isinstance(member["kid"], str) and member["kid"] for member in members):
             raise ValueError("a key without kid")  # noqa: TRY301 - one answer for every fault
     except (JoseError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
@@ -49,14 +63,14 @@ def key_set(text: str) -> KeySet:
     return KeySet(keys)
 
 
-def _is_usable(member: Mapping[str, object]) -> bool:
+def _is_usable(member: Mapping[str, object], curves: frozenset[str]) -> bool:
     if _PRIVATE & member.keys() or member.get("use", "sig") != "sig":
         return False
     match member.get("kty"):
         case "RSA":
             return base64_to_int(str(member["n"])).bit_length() in _RSA_BITS
         case "EC":
-            return member.get("crv") == "P-384"
+            return member.get("crv") in curves
     return False
 
 
@@ -65,13 +79,15 @@ class _Fetched:
     keys: KeySet | None  # None: nothing usable came
     at: float
     until: float
+    kept_until: float  # when nothing new comes
 
 
 class JwksCache:
     """Fetches key sets through the SSRF guard and keeps them as long as their headers allow."""
 
-    def __init__(self, *, allow_private: bool) -> None:
+    def __init__(self, *, allow_private: bool, habit: Habit = OF_CLIENTS) -> None:
         self._allow_private = allow_private
+        self._habit = habit
         self._fetched: dict[str, _Fetched] = {}
         self._locks: dict[str, threading.Lock] = {}
 
@@ -96,11 +112,12 @@ class JwksCache:
             answer = net.fetch(
                 url, limit=LARGEST, seconds=SECONDS, accept="application/json", allow_private=self._allow_private
             )
-            keys = key_set(answer.body.decode()) if answer.status == HTTPStatus.OK else None
+            keys = key_set(answer.body.decode(), self._habit.curves) if answer.status == HTTPStatus.OK else None
         except (BusinessRule, ValueError):
             keys = None
         now = clock.monotonic()
-        return _Fetched(keys, now, now + (FAILED_SECONDS if keys is None else _age(answer.headers)))
+        until = now + (FAILED_SECONDS if keys is None else max(_age(answer.headers), self._habit.least))
+        return _Fetched(keys, now, until, until + self._habit.grace)
 
 
 def _is_stale(known: _Fetched, kid: str) -> bool:
@@ -110,10 +127,10 @@ def _is_stale(known: _Fetched, kid: str) -> bool:
 
 
 def _newer(known: _Fetched | None, fresh: _Fetched) -> _Fetched:
-    """Keep keys that are good yet when asking for an unknown kid brought nothing."""
-    if known is None or fresh.keys is not None or fresh.at >= known.until:
+    """Keep keys that are good yet when asking for an unknown kid, or for new ones within the grace, brought nothing."""
+    if known is None or fresh.keys is not None or fresh.at >= known.kept_until:
         return fresh
-    return replace(known, at=fresh.at)
+    return replace(known, at=fresh.at, until=known.until if fresh.at < known.until else fresh.until)
 
 
 def _age(headers: Mapping[str, str]) -> float:

@@ -44,6 +44,7 @@ TREE = {
     "OAuthError": (400, "invalid"),
     "Throttled": (429, "throttled"),
     "NoSpace": (507, "no-store"),
+    "IssuerUnavailable": (503, "transient"),
     "StoreUnavailable": (503, "transient"),
     "CortiError": (502, "transient"),
     "CortiUnavailable": (503, "transient"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 from fhir_bridge import settings
 from fhir_bridge.errors import BadSetting
 from fhir_bridge.settings import Settings
+from fhir_bridge.trusted import TrustedIssuer
 
 
 @pytest.fixture(autouse=True)
@@ -123,7 +125,7 @@ def test_every_setting_is_read_from_the_environment(monkeypatch):
     assert (read.stream_pace, read.corti_give_up_hours, read.page_size) == (4.0, 1.5, 10)
     assert (read.unique_identifiers, read.allow_private_endpoints) == (False, True)
     assert read.trusted_proxies == ("10.0.0.1", "10.0.0.2")
-    assert read.trusted_issuers == ({"issuer": "https://id.example", "audience": "bridge"},)
+    assert read.trusted_issuers == (TrustedIssuer(issuer="https://id.example", audience=("bridge",)),)
     assert read.corti_client_secret.get_secret_value() == "sesame"
     assert {name for name, source in settings.sources().items() if source == "environment"} == {
         name.lower() for name in given
@@ -281,6 +283,77 @@ def test_no_secret_is_shown_when_settings_are_printed(monkeypatch):
 
     assert "sesame" not in f"{read} {read!r} {read.model_dump_json()}"
     assert set(settings.SECRETS) == {"secret_key", "corti_client_secret"}
+
+
+ASKED = {"issuer": "https://id.example", "verify": "introspection", "client_id": "bridge"}
+REFUSED_ISSUERS = {
+    "not a list": ({"issuer": "https://id.example"}, "valid tuple"),
+    "no issuer": ([{}], "0.issuer: Field required"),
+    "an unknown member": ([{"issuer": "https://id.example", "jwks": "https://id.example"}], "0.jwks: "),
+    "an algorithm with a shared secret": (
+        [{"issuer": "https://id.example", "algorithms": "HS256"}],
+        "0.algorithms.0: ",
+    ),
+    "no algorithm": ([{"issuer": "https://id.example", "algorithms": "none"}], "0.algorithms.0: "),
+    "an empty list of algorithms": ([{"issuer": "https://id.example", "algorithms": []}], "0.algorithms: "),
+    "no URL": ([{"issuer": "id.example"}], "0.issuer: "),
+    "a URL of another scheme": ([{"issuer": "file:///etc/passwd"}], "0.issuer: "),
+    "a URL with a user part": ([{"issuer": "https://a@id.example"}], "0.issuer: "),
+    "a URL with a fragment": ([{"issuer": "https://id.example#x"}], "0.issuer: "),
+    "a URL with half an address": ([{"issuer": "https://[::1"}], "0.issuer: "),
+    "plain http": ([{"issuer": "http://id.example"}], "https URLs only"),
+    "keys by plain http": ([{"issuer": "https://id.example", "jwks_uri": "http://id.example"}], "https URLs only"),
+    "an answer believed for hours": ([{"issuer": "https://id.example", "cache_seconds": 3600}], "0.cache_seconds: "),
+    "introspection without a secret": ([ASKED], "introspection needs client_id"),
+    "two secrets": ([ASKED | {"client_secret": "sesame", "client_secret_file": "/s"}], "keep one"),
+    "no audience for signed tokens": ([{"issuer": "https://id.example", "audience": []}], "for introspection only"),
+    "one twice": ([{"issuer": "https://id.example"}] * 2, "there twice"),
+    "one twice with audiences that overlap": (
+        [{"issuer": "https://id.example", "audience": each} for each in (["a", "b"], "b")],
+        "there twice",
+    ),
+    "one twice, verified in two ways": (
+        [{"issuer": "https://id.example", "audience": "a"}, ASKED | {"audience": "b", "client_secret": "sesame"}],
+        "there twice",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED_ISSUERS)
+def test_an_issuer_that_cannot_be_trusted_safely_is_refused_by_its_place(monkeypatch, what):
+    given, told = REFUSED_ISSUERS[what]
+    monkeypatch.setenv("FHIR_BRIDGE_TRUSTED_ISSUERS", json.dumps(given))
+
+    refused = refusal()
+
+    assert refused.at == "FHIR_BRIDGE_TRUSTED_ISSUERS"
+    assert told in refused.text
+    assert "sesame" not in refused.text
+
+
+def test_one_issuer_may_serve_tenants_by_their_audiences(monkeypatch):
+    given = [{"issuer": "https://id.example", "audience": each, "tenant": each} for each in "ab"]
+    monkeypatch.setenv("FHIR_BRIDGE_TRUSTED_ISSUERS", json.dumps(given))
+
+    assert [each.tenant for each in settings.load().trusted_issuers] == ["a", "b"]
+
+
+def test_development_may_trust_an_issuer_by_plain_http(monkeypatch):
+    monkeypatch.setenv("FHIR_BRIDGE_TRUSTED_ISSUERS", '[{"issuer": "http://127.0.0.1:8180/realms/dev"}]')
+    monkeypatch.setenv("FHIR_BRIDGE_ALLOW_PRIVATE_ENDPOINTS", "true")
+
+    assert settings.load().trusted_issuers[0].algorithms == ("RS256",)
+
+
+def test_issuers_may_stand_in_a_file_because_they_may_hold_secrets(monkeypatch, tmp_path):
+    path = tmp_path / "issuers.json"
+    path.write_text(json.dumps([ASKED | {"client_secret": "sesame"}]))
+    monkeypatch.setenv("FHIR_BRIDGE_TRUSTED_ISSUERS_FILE", str(path))
+
+    read = settings.load()
+
+    assert read.trusted_issuers[0].secret() == "sesame"
+    assert "sesame" not in f"{read} {read!r} {read.model_dump_json()}"
 
 
 def test_settings_cannot_be_changed_or_invented_once_read():

@@ -136,19 +136,27 @@ def test_a_public_url_with_tls_or_on_loopback_will_do(run, corti, url):
     assert run("check", public_url=url, **corti).status == 0
 
 
-def test_outside_issuers_are_asked_for_their_keys(run, corti):
+def test_each_outside_issuer_is_asked_as_its_tokens_would_make_us_ask(run, corti):
     keys = KeySet([ECKey.generate_key("P-384", {"kid": "one"})]).as_dict(private=False)
-    server = make_server("127.0.0.1", 0, _answering(json.dumps(keys)), threaded=True)
+    server = make_server("127.0.0.1", 0, _answering(json.dumps(keys | {"active": False})), threaded=True)
     _in_a_thread(server)
-    good = f"http://127.0.0.1:{server.server_port}/jwks"
+    url, away = f"http://127.0.0.1:{server.server_port}/", "http://127.0.0.1:1/"
     private = {"allow_private_endpoints": "true", **corti}
 
     def asked(*issuers: dict[str, str]):
         return run("check", "--json", trusted_issuers=json.dumps(issuers), **private)
 
-    assert asked({"issuer": "https://idp.example.org", "jwks": good}).status == 0
-    assert "each needs its issuer" in failed(asked({"jwks": good}))["issuers"]
-    assert "does not answer with keys" in failed(asked({"issuer": "x", "jwks": "http://127.0.0.1:1/"}))["issuers"]
+    by_keys = {"issuer": "http://idp.example.org", "jwks_uri": url}
+    by_asking = {"issuer": "http://two.example.org", "verify": "introspection", "introspection_endpoint": url}
+    by_asking |= {"client_id": "bridge", "client_secret": "sesame"}
+    good = asked(by_keys, by_asking)
+    assert good.status == 0
+    told = next(trial["text"] for trial in json.loads(good.out)["trials"] if trial["name"] == "issuers")
+    assert told == "the bridge itself; http://idp.example.org: 1 keys; http://two.example.org: answers about tokens"
+    assert "sesame" not in good.out
+    assert "cannot be had" in failed(asked(by_keys | {"jwks_uri": away}))["issuers"]
+    assert "does not answer" in failed(asked(by_asking | {"introspection_endpoint": away}))["issuers"]
+    assert "opens north, which is no tenant here" in failed(asked(by_keys | {"tenant": "north"}))["issuers"]
     server.shutdown()
     server.server_close()
 
