@@ -35,17 +35,25 @@ OPENER = re.compile(
 )
 YES = re.compile(
     r"^(?:(?:yes|yeah|yep|yup|correct|that's right|sometimes)\b|"
-    r"(?:i do|i am|i have|it does|it is|there is|a little)(?=[,.!]|$))[,.\s]*",
+    r"(?:i do|i am|i have|it does|it is|there is|a little|(?:she|he) (?:does|did|has|is)|they (?:do|did|have|are))"
+    r"(?=[,.!]|$))[,.\s]*",
     re.IGNORECASE,
 )
 NO = re.compile(
     r"^(?:(?:no|nope|nah|not really|not at all|never|none)\b"
+    r"|not once|not that (?:i|we)\b"
     r"|(?:i don't|i do not|i'm not|i am not|i haven't|it doesn't|there isn't)(?=[,.!]|$))[,.\s]*",
     re.IGNORECASE,
 )
 ECHO = re.compile(
-    r"^(?:so\b|ok(?:ay)?,? so\b|you(?:'ve| have|'re| are| were)?\b|you (?:said|mentioned|told))", re.IGNORECASE
+    r"^(?:so\b|ok(?:ay)?,? so\b|i (?:hear|see|understand)(?: that)? you\b"
+    r"|you(?:'ve| have|'re| are| were)?\b|you (?:said|mentioned|told))",
+    re.IGNORECASE,
 )
+OWN = re.compile(
+    r"^(?:do|am|should|can|could|will|would|must|have|is|are|was|did) (?:i|my)\b(?! (?:ask|just ask)\b)", re.IGNORECASE
+)
+"""A question of the patient: the clinician's yes or no to it says nothing of the patient."""
 SPEAKER = re.compile(r"^\s*(?:doctor|patient|clinician|nurse|speaker ?\d*|participant ?\d*)\s*:\s*", re.IGNORECASE)
 SENTENCE = re.compile(r"[^.!?]+(?:[.!?](?=\d)[^.!?]*)*[.!?]*")
 CLAUSE = re.compile(r"(?:,\s*)?\b(?:but|however)\b\s*", re.IGNORECASE)
@@ -117,6 +125,8 @@ def _findings(sentence: Sentence, before: Sentence | None, recent: Sequence[Sent
 
 def _answer(asked: Sentence, answer: str) -> list[Finding]:
     """A yes or no: by its own words when they say enough, else joined with its question."""
+    if OWN.match(asked.core):
+        return []
     no = NO.match(answer)
     rest = (no or YES.match(answer) or re.match("", answer)).group()  # type: ignore[union-attr]  # the empty pattern always matches
     own = _group(answer[len(rest) :], STATEMENTS) if len(answer) > len(rest) else None

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from fhir_bridge.sandbox.vocabulary import (
     ABNORMAL,
     ACTIVITY,
+    ADVICE,
     BODY,
     CONDITION,
     DRUG,
+    EXAMINED,
+    FREQUENCY,
     HABIT,
+    HARM,
     IMAGE,
     LAB,
     LIVING,
@@ -47,11 +51,14 @@ def _rule(group: str, pattern: str, unless: str | None = None, *, clinical: bool
 ME = r"\b(?:i|i'm|i've|i'd)\b"
 MINE = r"\b(?:i|i'm|i've|i'd|my|me)\b"
 NOT = r"\b(?:no|not|don't|doesn't|didn't|haven't|hasn't|never|without|deny|denies)\b"
+CANNOT_SAY = r"\b(?:can't|cannot|can not|couldn't|wouldn't|won't) (?:say|claim)\b"
 WILL = (
     r"\b(?:i will|i'll|we will|we'll|i'm going to|i am going to|we're going to|we are going to|i want you to"
-    r"|i'd like you to|i would like you to|you should|you need to|i recommend|i suggest|we should|let's|let us"
-    r"|please)\b"
+    r"|i'd like you to|i would like you to|you should|you need to|i recommend|i suggest"
+    r"|we should|let's|let us|please|(?:i'd|i would) like to(?= (?:refer|order|send|prescribe|schedule|arrange))"
+    r")\b"
 )
+SUGGEST = r"\bi(?:'d| would)? (?:recommend|suggest) (?:that you\b|an?\b|the\b|\w+ing\b)"
 SMALL_TALK = (
     r"\b(?:let's|let us|i'll|i will|we'll|we will)(?: just)? (?:start|begin)(?: by| with|\.|$)|\blet me\b"
     r"|\b(?:talk|ask|see|look|listen|examine|hear)\b(?! you\b)|\btake (?:a|off|your)\b"
@@ -64,7 +71,9 @@ JUDGE = (
 STATEMENTS: tuple[Rule, ...] = (
     _rule("concerns-and-expectations", rf"{MINE}.*\b(?:worried|concerned|afraid|scared)\b|\bi (?:hope|was hoping)\b"),
     _rule("allergies", r"\ballerg(?:y|ies|ic)\b|\banaphyla\w+"),
-    _rule("plan", rf"{WILL}.*{TREATMENT}", SMALL_TALK, clinical=True),
+    _rule("allergies", rf"{DRUG}.*\b(?:gives?|gave|makes?|made) me\b.*{HARM}", NOT),
+    _rule("plan", rf"{WILL}.*{TREATMENT}|{SUGGEST}", SMALL_TALK, clinical=True),
+    _rule("plan", rf"^\W*{ADVICE}.*(?:{DRUG}|{FREQUENCY})", SMALL_TALK, clinical=True),
     _rule("family-history", rf"\bmy {RELATIVE}.*\b(?:has|have|had|died|suffer\w*|got|was|were|is)\b.*{CONDITION}"),
     _rule("family-history", r"\b(?:runs in|in) (?:my|our|the) family\b"),
     _rule("vital-signs", rf"{VITAL}.*\b(?:is|was|of|at|are)\b.*(?:{NUMBER}|{NORMAL}|\bhigh\b|\blow\b)", clinical=True),
@@ -76,6 +85,7 @@ STATEMENTS: tuple[Rule, ...] = (
     _rule(
         "assessment", rf"{JUDGE}.*{CONDITION}", rf"{MINE[:-2]}(?! think| suspect| believe| impression)\b", clinical=True
     ),
+    _rule("assessment", rf"\bi (?:think|suspect|believe) you\b.*{SYMPTOM}", r"\bmy\b", clinical=True),
     _rule(
         "normal-physical-findings",
         rf"\b(?:your|the|on exam\w*).*{BODY}.*\b(?:is|are|sounds?|looks?|feels?)\b.*{NORMAL}",
@@ -89,9 +99,18 @@ STATEMENTS: tuple[Rule, ...] = (
         clinical=True,
     ),
     _rule("abnormal-physical-findings", rf"\b(?:your|on exam\w*)\b.*{ABNORMAL}", rf"\bmy\b|{NOT}", clinical=True),
+    _rule(
+        "abnormal-physical-findings",
+        rf"^there(?:'s| is| are)\b.*{ABNORMAL}.*\byour\b|(?:{EXAMINED}|\bi can (?:hear|see|feel)\b).*{ABNORMAL}",
+        rf"\bmy\b|{NOT}",
+        clinical=True,
+    ),
     _rule("demographics", rf"{ME}.*{NUMBER}.*\byears old\b"),
     _rule(
-        DENIAL, rf"{MINE}.*{NOT}(?:\W+\w+){{0,4}}?\W+{SYMPTOM}|^\W*(?:no|not|without)\b(?:\W+\w+){{0,3}}?\W+{SYMPTOM}"
+        DENIAL,
+        rf"{MINE}.*{NOT}(?:\W+\w+){{0,4}}?\W+{SYMPTOM}"
+        rf"|^\W*(?:no|not|without|there(?:'s| is) no)\b(?:\W+\w+){{0,3}}?\W+{SYMPTOM}",
+        rf"{CANNOT_SAY}|\bnot (?:just|only|without)\b",
     ),
     _rule(
         "functional-status",
@@ -99,7 +118,9 @@ STATEMENTS: tuple[Rule, ...] = (
     ),
     _rule("past-medical-history", rf"{MINE}.*(?:{CONDITION}|{SURGERY})", NOT),
     _rule(
-        SYMPTOMS, rf"(?:{MINE}|\bit\b|\bit's\b|\bthe\b).*{SYMPTOM}|\bit (?:started|began|gets|got|comes|came|hurts)\b"
+        SYMPTOMS,
+        rf"(?:{MINE}|\bit\b|\bit's\b|\bthe\b).*{SYMPTOM}|\bit (?:started|began|gets|got|comes|came|hurts)\b",
+        CANNOT_SAY,
     ),
 )
 """Statements; the order is the priority."""

@@ -19,8 +19,11 @@ SYMPTOM = words(
     "|swell~|swollen|stiff~|numb~|tingl~|weakness|weak|dizz~|lightheaded|faint~|passed out|blackout~|palpitation~"
     "|tired~|fatigue~|exhausted|insomnia|sleepless~|weight loss|lost weight|gained weight|weight gain|appetite"
     "|blurr~|double vision|ringing|discharge|burning|cramp~|spasm~|seizure~|tremor~|shaking|anxious|anxiety|panic~"
-    "|sad|hopeless|lump~|sprain~|injur~|limping|thirsty|urinat~|pee|suicidal|dizzy spell~|sick to my stomach"
+    "|sad|hopeless|lump~|sprain~|injur~|limping|thirsty|urinat~|pee|suicidal|dizzy spell~|sick to my stomach|tightness"
+    "|harming yourself|hurting yourself|hurt yourself"
 )
+HARM = words("rash~|itch~|hives|swell~|sick|throw up|vomit~|breathless")
+"""What somebody gets from a medicine they do not tolerate."""
 CONDITION = words(
     "high blood pressure|hypertension|diabet~|asthma~|copd|emphysema|bronchitis|arthriti~|osteoarthriti~|osteoporosis"
     "|gout|cancer~|tumor~|tumour~|leukemia|lymphoma|heart disease|heart failure|heart attack~|heart trouble|stroke~"
@@ -60,8 +63,10 @@ BODY = words(
 NORMAL = words("normal|clear|fine|healthy|soft|regular|good|unremarkable|intact|equal|no tenderness|non-tender")
 ABNORMAL = words(
     "swollen|swelling|tender|tenderness|red|redness|inflamed|warm|crackle~|wheez~|murmur~|enlarged|rash|irregular"
-    "|distended|stiff|reduced|limited|decreased|infected|fluid|bruised|lump"
+    "|distended|stiff|reduced|limited|decreased|infected|fluid|bruised|lump|bulging"
 )
+EXAMINED = words("eardrum~|tonsils|pupils|lymph nodes|breath sounds|bowel sounds|abdomen")
+"""Parts of the body that hardly anybody but a clinician names."""
 NUMBER = (
     r"(?:\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen"
     r"|seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred)\b)"
@@ -83,6 +88,12 @@ ACTIVITY = words(
 TREATMENT = words(
     "order~|prescri~|start~|refer~|schedule~|arrange~|send|increase~|reduce~|lower|stop|take|come back|return|follow up"
     "|follow-up|book|check|get|run|repeat|rest|ice|avoid|physiotherapy|physical therapy|see you|admit|switch|continue"
-    "|call|give|put|try|use|make|do|need|x ray~|blood test~"
+    "|call|give|put|try|use|make|do|need|x ray~|blood test~|ecg|ekg"
 )
 """What a plan does."""
+ADVICE = words("take|put|stop|continue|drink|come back|keep|use|avoid|apply|rest|increase|reduce")
+FREQUENCY = words(
+    "twice a day|once a day|times a day|every day|every morning|every evening|every night|every ~ hours|for now"
+    "|in a week|in a month|in ~ weeks|in ~ months|for a week|for ~ days|for ~ weeks|for ~ months"
+)
+"""How often and how long, as advice has it."""
