@@ -7,8 +7,9 @@ import ipaddress
 import re
 import socket
 import ssl
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode, urlsplit
@@ -22,11 +23,12 @@ from fhir_bridge import clock
 from fhir_bridge.errors import BusinessRule
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from urllib.parse import SplitResult
 
 CONNECT_SECONDS: Final = 10.0
 _HTTPS: Final = 443
+_PIECE: Final = 64 * 1024
 _SAFE: Final = re.compile(r"[!-\[\]-~]+")  # printable ASCII without space and backslash
 # All that is handed out to networks today (RFC 4291 section 2.4). Outside lie NAT64, mapped and site-local addresses.
 _UNICAST: Final = ipaddress.ip_network("2000::/3")
@@ -108,13 +110,38 @@ def fetch(
         BusinessRule: the URL is refused, or its answer is late, broken or too large.
     """
     place = _place(url, allow_private=allow_private, at=at)
-    try:
-        answer = _asked(place, limit, clock.monotonic() + seconds, _request(place, accept, form))
-    except (OSError, HTTPException) as exc:
-        raise BusinessRule("The URL does not answer in time, or not with HTTP", at=at) from exc
+    request = _request(place, accept, form)
+    with _translated(at), _asked(place, clock.monotonic() + seconds, request) as response:
+        answer = Answer(response.status, CaseInsensitiveDict(response.getheaders()), response.read(limit + 1))
     if len(answer.body) > limit:
         raise BusinessRule("The URL answers with more than is read", at=at)
     return answer
+
+
+def download(
+    url: str, write: Callable[[bytes], object], *, seconds: float, allow_private: bool = False, at: str | None = None
+) -> None:
+    """GET a URL under the rules of `fetch`, and hand its body piece by piece to `write`, which may refuse more.
+
+    Raises:
+        BusinessRule: the URL is refused, does not answer 200, or its answer is late or broken off.
+    """
+    place = _place(url, allow_private=allow_private, at=at)
+    with _translated(at), _asked(place, clock.monotonic() + seconds, _request(place, "*/*", None)) as response:
+        if response.status != HTTPStatus.OK:
+            raise BusinessRule(f"The URL answers with status {response.status}", at=at)
+        while piece := response.read(_PIECE):
+            write(piece)
+        if response.length:
+            raise HTTPException("broken off")
+
+
+@contextmanager
+def _translated(at: str | None) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, HTTPException) as exc:
+        raise BusinessRule("The URL does not answer in time, or not with HTTP", at=at) from exc
 
 
 @dataclass(frozen=True)
@@ -182,13 +209,14 @@ def _request(place: _Place, accept: str, form: Form | None) -> bytes:
     return f"{head}\r\n{body}".encode()
 
 
-def _asked(place: _Place, limit: int, deadline: float, request: bytes) -> Answer:
+@contextmanager
+def _asked(place: _Place, deadline: float, request: bytes) -> Iterator[HTTPResponse]:
     with _connected(place, deadline) as connection:
         connection.settimeout(_left(deadline))
         connection.sendall(request)
         response = HTTPResponse(_Timed(connection, deadline), method="GET")  # type: ignore[arg-type]  # it asks for makefile only
         response.begin()
-        return Answer(response.status, CaseInsensitiveDict(response.getheaders()), response.read(limit + 1))
+        yield response
 
 
 def _connected(place: _Place, deadline: float) -> socket.socket:

@@ -55,7 +55,9 @@ class Settings(BaseModel):
     language: str = Field("en", description="Language when neither Media, Encounter nor Patient names one")
 
     unique_identifiers: bool = Field(default=True, description="Refuse a second Encounter with the same identifier")
-    audio_hosts: tuple[str, ...] = Field((), description="Hosts Media.content.url may name (JSON list)")
+    audio_hosts: tuple[str, ...] = Field(
+        (), description="Hosts from which recordings that Media.content.url names are fetched (JSON list)"
+    )
     allow_private_endpoints: bool = Field(
         default=False, description="Let URLs name loopback and private addresses, and plain http"
     )

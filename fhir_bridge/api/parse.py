@@ -14,6 +14,7 @@ from fhir_bridge.fhir.resource.fhir_patch import fhir_patched
 from fhir_bridge.fhir.resource.json_patch import json_patched
 from fhir_bridge.fhir.resource.reader import read
 from fhir_bridge.fhir.rest.served import BY_TYPE, offers
+from fhir_bridge.verbs import foreign
 from fhir_bridge.verbs.conditional import pairs_of
 from fhir_bridge.verbs.write import Writer
 
@@ -114,10 +115,13 @@ def change(intake: Intake) -> Callable[[Json], Json]:
     return lambda json: fhir_patched(json, parameters)
 
 
-def body(intake: Intake, type_: str, *, limit: int) -> Json:
-    """Read the resource of type `type_` in the request's body."""
+def body(intake: Intake, type_: str, *, limit: int, who: Grant | None = None) -> Json:
+    """Read the resource of type `type_` in the request's body, and fetch the recordings that `who` names elsewhere."""
     require_fhir_body()
-    return intake.json(stream(), limit=limit, of=type_)
+    json = intake.json(stream(), limit=limit, of=type_)
+    if who is not None:
+        foreign.fetch(bridge(), who, intake, json)
+    return json
 
 
 def require(type_: str, interaction: Interaction) -> None:

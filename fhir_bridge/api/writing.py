@@ -28,7 +28,7 @@ def create(type_: str) -> Response:
     who = grant()
     parse.require(type_, "create")
     with Intake(bridge(), who.tenant) as intake:
-        json = parse.body(intake, type_, limit=bridge().settings.max_json_bytes)
+        json = parse.body(intake, type_, limit=bridge().settings.max_json_bytes, who=who)
         return parse.stored(intake, create_row(parse.writer(who, intake), json, unless=parse.unless()))
 
 
@@ -39,7 +39,7 @@ def update(type_: str, id_: str) -> Response:
     who = grant()
     parse.require(type_, "update")
     with Intake(bridge(), who.tenant) as intake:
-        json = parse.body(intake, type_, limit=bridge().settings.max_json_bytes)
+        json = parse.body(intake, type_, limit=bridge().settings.max_json_bytes, who=who)
         return parse.stored(intake, update_row(parse.writer(who, intake), id_, json, expect=parse.expected_version()))
 
 
@@ -49,7 +49,7 @@ def update_matching(type_: str) -> Response:
     who = grant()
     parse.require(type_, "update")
     with Intake(bridge(), who.tenant) as intake:
-        json = parse.body(intake, type_, limit=bridge().settings.max_json_bytes)
+        json = parse.body(intake, type_, limit=bridge().settings.max_json_bytes, who=who)
         written = update_matching_row(
             parse.writer(who, intake), json, parse.criteria(), expect=parse.expected_version()
         )
@@ -105,6 +105,6 @@ def bundle() -> Response:
     who = grant()
     answered_with()
     with Intake(bridge(), who.tenant) as intake:
-        json = parse.body(intake, "Bundle", limit=bridge().settings.max_transaction_bytes)
+        json = parse.body(intake, "Bundle", limit=bridge().settings.max_transaction_bytes, who=who)
         text = run_bundle(parse.writer(who, intake), json, returns=respond.returns(), keep=intake.keep)
     return respond.body(text)

@@ -6,8 +6,8 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from fhir_bridge import points
-from fhir_bridge.errors import Forbidden, Malformed, NoSpace, TooLarge
+from fhir_bridge import net, points
+from fhir_bridge.errors import BridgeError, Forbidden, Malformed, NoSpace, TooLarge
 from fhir_bridge.fhir.resource.cut import Cutter, expression_of
 from fhir_bridge.fhir.resource.reader import read
 from fhir_bridge.store import oauth
@@ -87,6 +87,23 @@ class Intake:
         if not self.blobs["data"].size:
             raise Malformed("The body is empty: send the content of the Binary")
         return self.blobs["data"]
+
+    def fetched(self, at: str, url: str, *, of: str, seconds: float) -> None:
+        """Take the audio string at `at` from another host, as if the body had brought it.
+
+        Raises:
+            BusinessRule: the URL may not be fetched, or does not give the whole of it.
+            TooLarge: more than a Binary may have.
+        """
+        settings = self._bridge.settings
+        write = self._writer(of, at, settings.max_binary_bytes)
+        element, private = f"{of}.{at.removesuffix('data')}url", settings.allow_private_endpoints
+        try:
+            net.download(url, write, seconds=seconds, allow_private=private, at=element)
+        except BridgeError:
+            del self._writers[at]
+            raise
+        self._commit()
 
     def keep(self, ids: Iterable[str] | None = None) -> None:
         """Say that the store refers to the blobs now, or to those with these ids."""

@@ -63,7 +63,11 @@ def recording_of(case: Case) -> Recording:
 def _uploaded(case: Case, url: str) -> StoredBlob:
     type_, _, id_ = (encode.reference(url, base=case.bridge.base) or "").partition("/")
     if type_ != "Binary":
-        raise BusinessRule("Audio of other hosts is not fetched: upload it here as a Binary and name that", at=URL)
+        raise BusinessRule(
+            "Audio of another host is fetched where FHIR_BRIDGE_AUDIO_HOSTS names the host and it answers: "
+            "upload it here as a Binary and name that",
+            at=URL,
+        )
     if (sent := case.uploads.get(f"Binary/{id_}")) is not None:
         return stored(id_, sent)
     absent = UnresolvedReference("There is no such Binary here: upload the audio first", at=URL)
