@@ -36,7 +36,7 @@ _THREE_DIVIDES: Final = 48 * 1024
 _HARMLESS: Final = ("audio/", "text/plain")
 
 
-@routes.post("/")
+@routes.post("")
 def create() -> Response:
     """Create a Binary, in FHIR's form or from the raw body; or begin to upload one in parts."""
     if upload.is_asked():

@@ -29,7 +29,7 @@ _FURTHER: Final = {"search": search_page, "history": history_page, "everything":
 Pairs = list[tuple[str, str]]
 
 
-@routes.get("/")
+@routes.get("")
 def system() -> Response:
     """Search several types."""
     return _search("", _query)

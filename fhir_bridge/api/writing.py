@@ -98,7 +98,7 @@ def delete_matching(type_: str) -> Response:
     return respond.deleted()
 
 
-@routes.post("/")
+@routes.post("")
 @later.awaited
 def bundle() -> Response:
     """A batch or transaction Bundle."""

@@ -8,21 +8,22 @@ means "there is a key that ...", and `Not` around it means "there is none".
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import and_, false, func, not_, or_, select, true
 
 from fhir_bridge.store import tables
-from fhir_bridge.store.rows import LAST, LONGEST, Rows, key_text, last_before, successor
+from fhir_bridge.store.comparing import compared
+from fhir_bridge.store.dialects import aside, strpos
+from fhir_bridge.store.rows import LONGEST, Rows, key_text, last_before, successor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from sqlalchemy import ColumnElement, FromClause, Select
 
+    from fhir_bridge.store.comparing import Comparison
     from fhir_bridge.store.rows import OfKey
-
-Comparison = Literal["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"]
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,16 @@ class Keys:
 
     def sql(self, rows: Rows) -> ColumnElement[bool]:
         """EXISTS ... IN."""
-        return rows.has_key(self.param, self.on)
+        return rows.has_key(self.param, lambda k: self._has(k.c.val if len(self.values) == 1 else aside(k.c.val)))
 
     def on(self, k: FromClause) -> ColumnElement[bool]:
-        """Whether the key `k` has one of the values; one that cannot be stored is one nothing has."""
+        """Whether the key `k` has one of the values, to be looked up in the index of keys."""
+        return self._has(k.c.val)
+
+    def _has(self, val: ColumnElement[str]) -> ColumnElement[bool]:
+        """One that cannot be stored is one nothing has."""
         values = [key_text(value) for value in self.values if "\0" not in value]
-        return k.c.val == values[0] if len(values) == 1 else k.c.val.in_(values)
+        return val == values[0] if len(values) == 1 else val.in_(values)
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ class Between:
 
     def sql(self, rows: Rows) -> ColumnElement[bool]:
         """One row of the table of prefixes."""
-        return rows.has_key(self.param, lambda k: _COMPARED[self.prefix](k.c.val, _end(k), self.low, self.high))
+        return rows.has_key(self.param, lambda k: compared(self.prefix, k, self.low, self.high))
 
 
 @dataclass(frozen=True)
@@ -165,14 +170,19 @@ class Chain:
 
     def sql(self, rows: Rows) -> ColumnElement[bool]:
         """EXISTS ... IN those the references may name."""
-        return rows.has_key(self.param, self.on(rows))
+        found = self._found(rows)
+        return rows.has_key(self.param, lambda k: aside(k.c.val).in_(found))
 
     def on(self, rows: Rows) -> OfKey:
-        """Whether a key names one of the resources asked for, which are found first."""
+        """Whether a key names one of the resources asked for, to be looked up in the index of keys."""
+        found = self._found(rows)
+        return lambda k: k.c.val.in_(found)
+
+    def _found(self, rows: Rows) -> Select[str]:
+        """The resources asked for, which are found first."""
         target = rows.other()
         named = select(target.v.c.type + "/" + target.v.c.id)
-        found = named.where(target.live, OfType(self.types).sql(target), matching(target, self.inner))
-        return lambda k: k.c.val.in_(found)
+        return named.where(target.live, OfType(self.types).sql(target), matching(target, self.inner))
 
 
 @dataclass(frozen=True)
@@ -184,15 +194,25 @@ class Reverse:
     inner: Node
 
     def sql(self, rows: Rows) -> ColumnElement[bool]:
-        """The referring resources are found first, then whom they name."""
+        """IN whom those name that refer, which are found first."""
+        return (rows.v.c.type + "/" + rows.v.c.id).in_(self.named(rows))
+
+    def seqs(self, rows: Rows) -> Select[int]:
+        """The commit numbers of all versions of those that are named, each looked up in an index."""
+        named, v = self.named(rows).subquery(), tables.version.alias()
+        val, slash = named.c.val, strpos(named.c.val + "/", "/")  # some, as of logical references, have none
+        this = and_(v.c.type == func.substr(val, 1, slash - 1), v.c.id == func.substr(val, slash + 1))
+        return select(v.c.seq).join_from(named, v, and_(v.c.tenant == rows.tenant, this))
+
+    def named(self, rows: Rows) -> Select[str]:
+        """Whom those name that refer; who is named by several, as often."""
         source, k = rows.other(), tables.key.alias()
-        found = (
+        return (
             select(k.c.val)
             .join_from(k, source.v, and_(k.c.tenant == source.v.c.tenant, k.c.seq == source.v.c.seq))
             .where(k.c.tenant == rows.tenant, k.c.param == self.param)
             .where(source.live, source.v.c.type == self.type, matching(source, self.inner))
         )
-        return (rows.v.c.type + "/" + rows.v.c.id).in_(found)
 
 
 @dataclass(frozen=True)
@@ -231,6 +251,7 @@ class Not:
 Node = Keys | Prefix | Between | Contains | Stamped | Present | OfType | Ids | Seq | Chain | Reverse | And | Or | Not
 
 Indexed = Keys | Prefix | Chain  # what the index of keys can answer without a look at versions
+Countable = Indexed | Reverse  # what an index leads to, so that few of them are counted in no time
 
 ALL: Final = And(())
 NOTHING: Final = Or(())
@@ -257,8 +278,10 @@ def conjuncts(where: Node) -> Iterator[Node]:
         yield where
 
 
-def seqs(rows: Rows, node: Indexed) -> Select[int]:
+def seqs(rows: Rows, node: Countable) -> Select[int]:
     """Return the commit numbers of all versions, past ones too, for which `node` holds."""
+    if isinstance(node, Reverse):
+        return node.seqs(rows)
     return rows.with_key(node.param, node.on(rows) if isinstance(node, Chain) else node.on)
 
 
@@ -268,25 +291,3 @@ def matching(rows: Rows, where: Node) -> ColumnElement[bool]:
     first = next((part for part in parts if isinstance(part, Indexed)), None)
     asked = (rows.v.c.seq.in_(seqs(rows, part)) if part is first else part.sql(rows) for part in parts)
     return and_(true(), *asked)
-
-
-def _end(k: FromClause) -> ColumnElement[str]:
-    return func.coalesce(k.c.high, LAST)
-
-
-def _within(val: ColumnElement[str], high: ColumnElement[str], low_asked: str, high_asked: str) -> ColumnElement[bool]:
-    return and_(val >= low_asked, high <= high_asked)
-
-
-# The key's range val..high against the range asked for, low..top.
-_COMPARED: Final[dict[Comparison, Callable[..., ColumnElement[bool]]]] = {
-    "eq": _within,
-    "ne": lambda val, high, low, top: not_(_within(val, high, low, top)),
-    "gt": lambda _val, high, _low, top: high > top,
-    "lt": lambda val, _high, low, _top: val < low,
-    "ge": lambda val, high, low, top: or_(high > top, _within(val, high, low, top)),
-    "le": lambda val, high, low, top: or_(val < low, _within(val, high, low, top)),
-    "sa": lambda val, _high, _low, top: val > top,
-    "eb": lambda _val, high, low, _top: high < low,
-    "ap": lambda val, high, low, top: and_(val <= top, high >= low),
-}

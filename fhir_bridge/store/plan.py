@@ -1,9 +1,10 @@
-"""Where a search begins to look: SQLite is told, PostgreSQL knows by its statistics.
+"""Where a search begins to look: SQLite is told, PostgreSQL knows most by its statistics.
 
 Without statistics SQLite walks through all resources of a type and asks of each whether
 it has the keys, newest first: right for a status that most have, hopeless for the one
 encounter out of a hundred thousand. How many versions have a key is read off the index
-of keys in no time, so each search looks before it begins.
+of keys in no time, so each search looks before it begins. PostgreSQL cannot know how many
+a reverse chain names: there that is counted too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import and_, func, literal_column, select
 
 from fhir_bridge.store import tables
-from fhir_bridge.store.filter import Ids, Indexed, Keys, Node, conjuncts, seqs
+from fhir_bridge.store.filter import Countable, Ids, Keys, Node, Reverse, conjuncts, seqs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,15 +43,17 @@ class Plan:
 
         A search that is sorted `by_key` walks in the order of that.
         """
-        if conn.dialect.name == "postgresql":
-            return cls(rows.v, and_(rows.live, where.sql(rows)), rows.v.c.seq)
         parts = list(conjuncts(where))
+        if conn.dialect.name == "postgresql":
+            known = cls(rows.v, and_(rows.live, where.sql(rows)), rows.v.c.seq)
+            return _of_few(conn, rows, parts, [part for part in parts if isinstance(part, Reverse)]) or known
         walked = None if by_key else _of_one_value(rows, parts)
-        return _of_few(conn, rows, parts) or walked or cls(*_rest(rows, parts), rows.v.c.seq)
+        led = [part for part in parts if isinstance(part, Countable)]
+        return _of_few(conn, rows, parts, led) or walked or cls(*_rest(rows, parts), rows.v.c.seq)
 
 
-def _of_few(conn: Connection, rows: Rows, parts: Sequence[Node]) -> Plan | None:
-    counted = [(_count(conn, rows, part), part) for part in parts if isinstance(part, Indexed)]
+def _of_few(conn: Connection, rows: Rows, parts: Sequence[Node], led: Sequence[Countable]) -> Plan | None:
+    counted = [(_count(conn, rows, part), part) for part in led]
     count, few = min(counted, key=lambda each: each[0], default=(_FEW, None))
     if few is not None and count < _FEW:
         source, others = _rest(rows, [part for part in parts if part is not few])
@@ -76,9 +79,10 @@ def _rest(rows: Rows, parts: Sequence[Node]) -> tuple[FromClause, ColumnElement[
     return rows.v, and_(rows.live, *(part.sql(rows) for part in parts))
 
 
-def _count(conn: Connection, rows: Rows, part: Indexed) -> int:
+def _count(conn: Connection, rows: Rows, part: Countable) -> int:
     """Count up to the number from which on it does not matter."""
-    found = seqs(rows, part).limit(_FEW).subquery()
+    leads = part.named(rows) if isinstance(part, Reverse) else seqs(rows, part)
+    found = leads.limit(_FEW).subquery()
     return conn.execute(select(func.count()).select_from(found)).scalar_one()
 
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from fhir_bridge.store.audit_search import Sources
-    from fhir_bridge.store.filter import Comparison, Node
+    from fhir_bridge.store.comparing import Comparison
+    from fhir_bridge.store.filter import Node
     from fhir_bridge.store.resources import By, Cursor, Page, Row
     from fhir_bridge.verbs.bridge import Bridge
 

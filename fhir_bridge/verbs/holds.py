@@ -10,7 +10,8 @@ from fhir_bridge.store.rows import LAST
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from fhir_bridge.store.filter import Comparison, Node
+    from fhir_bridge.store.comparing import Comparison
+    from fhir_bridge.store.filter import Node
     from fhir_bridge.store.versions import NewVersion
 
 

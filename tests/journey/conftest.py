@@ -121,7 +121,8 @@ class Ehr:
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
             sent.setdefault("Content-Type", "application/fhir+json")
-        return self._kept(_answer(self.http.open(f"/fhir/{path}".rstrip("/"), method=method, data=body, headers=sent)))
+        url = f"/fhir/{path}" if path else "/fhir"
+        return self._kept(_answer(self.http.open(url, method=method, data=body, headers=sent)))
 
     def _kept(self, answer: Answer) -> Answer:
         """Keep what is FHIR, once, for the validators of other projects."""

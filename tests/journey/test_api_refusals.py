@@ -275,3 +275,27 @@ def test_methods_a_path_does_not_have_are_listed(ehr):
 
 def test_an_unknown_path_is_answered_in_fhir_too(ehr):
     assert ehr.http.get("/nowhere").json["issue"][0]["code"] == "not-supported"
+
+
+def test_methods_the_base_does_not_have_are_listed(ehr):
+    answer = ehr.put("", {})
+    assert (answer.status, answer.issue["code"]) == (405, "not-supported")
+    assert {"GET", "POST"} <= set(answer.headers["Allow"].split(", "))
+    assert "POST" in ehr.call("OPTIONS", "").headers["Allow"]
+
+
+def test_a_slash_at_the_end_means_nothing(ehr):
+    made = ehr.post("Patient/", example("patient", id=None))
+    assert made.status == 201, made.raw
+    path = f"Patient/{made.json['id']}"
+    form = {"Content_Type": "application/x-www-form-urlencoded"}
+    for asked in (path, f"{path}/_history", f"{path}/_history/1", "Patient", "metadata", "_history", f"{path}/*"):
+        plain, slashed = ehr.get(asked), ehr.get(f"{asked}/")
+        assert (slashed.status, slashed.raw) == (200, plain.raw), asked
+    assert ehr.call("POST", "Patient/_search/", b"_count=0", **form).json["total"] == 1
+    assert ehr.get("Patient/?_count=0").json == ehr.get("Patient?_count=0").json
+    assert ehr.put(f"{path}/", made.json | {"active": False}).json["meta"]["versionId"] == "2"
+    assert ehr.post("Binary/", b"words", Content_Type="text/plain").status == 201
+    assert ehr.get("").json["resourceType"] == ehr.get("/").json["resourceType"] == "Bundle"
+    assert ehr.call("DELETE", f"{path}/").status == 204
+    assert ehr.get(f"{path}//").status == 404

@@ -36,7 +36,7 @@ TOKEN, REFERENCE, TEXT, DATE = 1, 2, 3, 4
 END = "\U0010ffff"
 
 tokens = st.sampled_from(["a", "b", "urn:s|a", "é"])
-references = st.sampled_from([f"{type_}/{n}" for type_ in TYPES for n in "12"])
+references = st.sampled_from([*(f"{type_}/{n}" for type_ in TYPES for n in "12"), "urn:uuid:1", "http://x/Patient/1"])
 # Around the holes and the ends of Unicode, where a prefix and its range could part.
 texts = st.text(alphabet="abA%_\ud7ff\ue000\U0010ffff", max_size=3)
 days = st.integers(10, 16).map(lambda n: f"2026-01-{n}")

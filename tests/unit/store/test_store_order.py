@@ -12,7 +12,7 @@ from store_making import MINE, TENANT, new, put
 
 from fhir_bridge import clock
 from fhir_bridge.store import Filter, oauth, resources
-from fhir_bridge.store.filter import ALL, Keys, OfType
+from fhir_bridge.store.filter import ALL, Chain, Keys, OfType, Reverse
 from fhir_bridge.store.resources import ById, ByKey, ByTime
 
 NAME, CODE, COMMON = 1, 2, 3
@@ -179,3 +179,51 @@ def test_the_thousandth_page_costs_what_the_first_costs(full):
         assert len(reached.rows) == ON_A_PAGE
         assert max(last, back) <= 2 * first + 50, name
         assert first < ALL_OF_THEM / 2, name
+
+
+# --- what a chain costs -------------------------------------------------------------------
+
+REFERS, STATUS = 4, 5
+PAIRS = 3_000
+
+
+@pytest.fixture
+def chained(store):
+    """Encounters of two statuses, each with an Observation of one of a hundred codes."""
+    for begin in range(0, PAIRS, 500):
+        visits = [new(f"e{n}", keys=[(STATUS, f"s{n % 2}")]) for n in range(begin, begin + 500)]
+        found = [
+            new(f"o{n}", type_="Observation", keys=[(REFERS, f"Encounter/e{n}"), (CODE, f"c{n % 100}")])
+            for n in range(begin, begin + 500)
+        ]
+        put(store, *visits, *found)
+    if store.url.get_backend_name() == "postgresql":
+        store.write(lambda conn: conn.exec_driver_sql("ANALYZE"))
+    return store
+
+
+def test_a_chain_to_many_costs_a_look_at_each_and_one_to_few_no_look_at_the_others(chained):
+    snapshot = chained.read(lambda conn: resources.snapshot(conn, TENANT)).seq
+    to_many = MINE.narrowed(OfType(("Observation",)), Chain(REFERS, ("Encounter",), Keys(STATUS, ("s1",))))
+    few = Keys(CODE, ("c7",))
+    back_to_few = MINE.narrowed(OfType(("Encounter",)), Reverse("Observation", REFERS, few))
+    back_to_many = MINE.narrowed(OfType(("Encounter",)), Reverse("Observation", REFERS, Keys(CODE, codes(50))))
+
+    def total(where):
+        return lambda conn: resources.total(conn, where, snapshot=snapshot)
+
+    def page(where):
+        return lambda conn: resources.search(conn, where, snapshot=snapshot, count=ON_A_PAGE).rows
+
+    for where, number in ((to_many, PAIRS // 2), (back_to_few, PAIRS // 100), (back_to_many, PAIRS // 2)):
+        assert chained.read(total(where)) == number
+        assert len(chained.read(page(where))) == ON_A_PAGE
+        assert counted(chained, total(where)) < 150 * PAIRS
+        assert counted(chained, page(where)) < 150 * PAIRS
+    one = counted(chained, total(MINE.narrowed(OfType(("Observation",)), few)))
+    assert counted(chained, total(back_to_few)) < 20 * one
+    assert counted(chained, page(back_to_few)) < 20 * one
+
+
+def codes(number):
+    return tuple(f"c{n}" for n in range(number))
