@@ -54,8 +54,8 @@ _RULES = (
     (
         "Encounter.participant",
         (
-            "the practitioner becomes assignedUserId: a UUID made from the identifier's system and value, else "
-            "from the reference; the same one every time"
+            "the practitioner becomes assignedUserId: a UUID made from the tenant and the identifier's "
+            "system and value, else the reference; the same one every time"
         ),
     ),
     (

@@ -49,8 +49,11 @@ def interaction_from_encounter(
     practitioner: Practitioner | None = None,
     *,
     identifier: str,
+    tenant: str,
 ) -> Mapped[InteractionDraft]:
     """Map an Encounter to the body of create; the same tree patches the interaction after PUT or PATCH.
+
+    `practitioner` is the resource of the clinician in charge (`people.responsible`), where there is one.
 
     Raises:
         NotMapped: Corti has no word for an element, which is named.
@@ -66,7 +69,7 @@ def interaction_from_encounter(
         title=_title(encounter, notes),
     )
     person = patient_of(encounter, patient, notes)
-    return notes.mapped(InteractionDraft(corti, person, assigned_user(encounter, practitioner, notes)))
+    return notes.mapped(InteractionDraft(corti, person, assigned_user(encounter, practitioner, notes, tenant)))
 
 
 def _status_row(encounter: Encounter) -> StatusRow:

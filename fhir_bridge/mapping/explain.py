@@ -26,6 +26,7 @@ def explanation_of_encounter(
     patient: Patient | None = None,
     practitioner: Practitioner | None = None,
     *,
+    tenant: str,
     config: Mapped[StreamConfig] | None = None,
 ) -> Json:
     """Answer with Parameters: the exact payloads, each rule with its element and result, and warnings.
@@ -37,7 +38,7 @@ def explanation_of_encounter(
     """
     named = encounter if encounter.id else encounter.model_copy(update={"id": _ID_TO_BE})
     identifier = f"{corti_identifier(named)}{SUFFIX}{_DIGITS}"
-    mapped = interaction_from_encounter(encounter, patient, practitioner, identifier=identifier)
+    mapped = interaction_from_encounter(encounter, patient, practitioner, identifier=identifier, tenant=tenant)
     parts = [_boolean("sent", value=takes_recordings(encounter)), *_mapping("interaction", mapped)]
     warnings = mapped.warnings
     if config is not None:

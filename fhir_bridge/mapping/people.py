@@ -177,10 +177,11 @@ def name_terms(names: Iterable[HumanName]) -> Iterator[str]:
 # --- the clinician -----------------------------------------------------------------------------
 
 
-def assigned_user(encounter: Encounter, practitioner: Practitioner | None, notes: Notes) -> str | None:
-    """Name the clinician by a UUID made from the identifier or reference; the same one every time.
+def assigned_user(encounter: Encounter, practitioner: Practitioner | None, notes: Notes, tenant: str) -> str | None:
+    """Name the clinician by a UUID made from tenant and identifier or reference; the same one every time.
 
-    Corti wants a UUID (corti-api 2) and an EHR's practitioners rarely have one.
+    Corti wants a UUID (corti-api 2) and an EHR's practitioners rarely have one. Tenants may
+    share Corti credentials: `Practitioner/1` of one is not that of another.
     """
     individual = responsible(encounter)
     contained = contained_in(encounter, individual)
@@ -188,11 +189,11 @@ def assigned_user(encounter: Encounter, practitioner: Practitioner | None, notes
     named = preferred(resource.identifier) if resource else None
     named = named or (individual.identifier if individual else None)
     if named is not None and said(named.value):
-        user = systems.uuid5_of("user", named.system or "", one_line(named.value or ""))
-        return _ruled(notes, "Practitioner.identifier", "UUID made from system and value", user)
+        user = systems.uuid5_of("user", tenant, named.system or "", one_line(named.value or ""))
+        return _ruled(notes, "Practitioner.identifier", "UUID made from tenant, system and value", user)
     if literal := _literal(individual) or (resource and resource.id and f"Practitioner/{resource.id}"):
-        user = systems.uuid5_of("user", "", literal)
-        return _ruled(notes, "Encounter.participant.individual", "UUID made from the reference", user)
+        user = systems.uuid5_of("user", tenant, "", literal)
+        return _ruled(notes, "Encounter.participant.individual", "UUID made from tenant and reference", user)
     if individual is not None:
         text = "No clinician is sent: the participant has neither identifier nor reference"
         notes.warn(text, at="Encounter.participant.individual", code="incomplete")

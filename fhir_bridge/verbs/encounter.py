@@ -16,7 +16,9 @@ from fhir_bridge.verbs.tasks import new_job
 from fhir_bridge.verbs.under_way import again
 
 if TYPE_CHECKING:
+    from fhir_bridge.corti.messages import InteractionDraft
     from fhir_bridge.errors import Issue
+    from fhir_bridge.mapping.mapped import Mapped
     from fhir_bridge.store.jobs import Job
     from fhir_bridge.verbs.case import Case
 
@@ -46,15 +48,19 @@ def plan(case: Case) -> Plan:
 def hints(case: Case) -> tuple[Issue, ...]:
     """Return what of an Encounter Corti will not hear of: warnings, never refusals."""
     model = encounter_of(case)
-    return interaction_from_encounter(model, identifier=corti_identifier(model)).warnings
+    return _mapped(case, model).warnings
 
 
 def encounter_of(case: Case) -> Encounter:
     """Return the typed Encounter, after asking that Corti has words for it."""
     model = model_of(case.json)
     assert isinstance(model, Encounter)  # noqa: S101 - the case is an Encounter's
-    interaction_from_encounter(model, identifier=corti_identifier(model))
+    _mapped(case, model)
     return model
+
+
+def _mapped(case: Case, model: Encounter) -> Mapped[InteractionDraft]:
+    return interaction_from_encounter(model, identifier=corti_identifier(model), tenant=case.grant.tenant)
 
 
 def _job(case: Case) -> Job | None:

@@ -36,6 +36,7 @@ def explain(bridge: Bridge, grant: Grant, json: Json) -> Json:
         model,
         patient if isinstance(patient, Patient) else None,
         practitioner if isinstance(practitioner, Practitioner) else None,
+        tenant=grant.tenant,
     )
 
 

@@ -19,6 +19,8 @@ from fhir_bridge.store.results import InteractionRow
 
 if TYPE_CHECKING:
     from fhir_bridge.corti.messages import Interaction, InteractionDraft
+    from fhir_bridge.errors import Issue
+    from fhir_bridge.mapping.mapped import Mapped
     from fhir_bridge.worker.material import Visit
     from fhir_bridge.worker.rooms import Run
 
@@ -48,6 +50,11 @@ def ensure(run: Run, visit: Visit) -> InteractionRow:
         points.reached("interaction.patched")
         row = _kept(run, replace(row, synced_vid=visit.vid))
     return row
+
+
+def warnings(visit: Visit, row: InteractionRow) -> tuple[Issue, ...]:
+    """Return what of the Encounter Corti was not told, or told otherwise."""
+    return _mapped(visit, row).warnings
 
 
 def wanted(visit: Visit) -> bool:
@@ -107,8 +114,13 @@ def _posted(run: Run, visit: Visit, row: InteractionRow) -> Interaction | None:
 
 
 def _draft(visit: Visit, row: InteractionRow) -> InteractionDraft:
-    practitioner = next(iter(visit.practitioners), None)
-    return interaction_from_encounter(visit.encounter, visit.patient, practitioner, identifier=row.identifier).value
+    return _mapped(visit, row).value
+
+
+def _mapped(visit: Visit, row: InteractionRow) -> Mapped[InteractionDraft]:
+    return interaction_from_encounter(
+        visit.encounter, visit.patient, visit.responsible, identifier=row.identifier, tenant=row.tenant
+    )
 
 
 def _kept(run: Run, row: InteractionRow) -> InteractionRow:

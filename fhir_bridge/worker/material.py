@@ -11,6 +11,7 @@ from fhir_bridge.errors import BlobDamaged, NotFound
 from fhir_bridge.fhir.resource.models import Encounter, Media, Model, Patient, Practitioner, model_of
 from fhir_bridge.fhir.resource.reader import read
 from fhir_bridge.fhir.rest import encode
+from fhir_bridge.mapping.people import responsible
 from fhir_bridge.store import Filter, binaries, resources
 from fhir_bridge.store.history import vread
 
@@ -27,12 +28,13 @@ M = TypeVar("M", bound=Model)
 
 @dataclass(frozen=True)
 class Visit:
-    """An Encounter as it stands, and who takes part in it as far as the store knows them."""
+    """An Encounter as it stands, and who takes part in it, and who is in charge, as far as the store knows them."""
 
     encounter: Encounter
     vid: int
     patient: Patient | None
     practitioners: tuple[Practitioner, ...]
+    responsible: Practitioner | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,14 @@ def visit_of(run: Run) -> Visit:
     people = (one.individual.reference for one in encounter.participant or () if one.individual)
     found = (_referenced(run, Practitioner, reference) for reference in people)
     subject = encounter.subject.reference if encounter.subject else None
-    return Visit(encounter, row.vid, _referenced(run, Patient, subject), tuple(one for one in found if one is not None))
+    doctor = responsible(encounter)
+    return Visit(
+        encounter,
+        row.vid,
+        _referenced(run, Patient, subject),
+        tuple(one for one in found if one is not None),
+        _referenced(run, Practitioner, doctor.reference if doctor else None),
+    )
 
 
 def _before_deletion(run: Run, row: Row) -> Json:

@@ -112,11 +112,12 @@ def _interaction(this: Run) -> None:
     while True:
         status.go(this, State.INTERACTION_PENDING)
         visit = material.visit_of(this)
+        issues: tuple[Issue, ...] = ()
         if interaction.known(this) is not None or interaction.wanted(visit):
-            interaction.ensure(this, visit)
+            issues = interaction.warnings(visit, interaction.ensure(this, visit))
         points.reached("interaction.ensured")
         try:
-            return _settle(this, State.PUBLISHED, unless=_moved(this, visit))
+            return _settle(this, State.PUBLISHED, Progress(issues=issues), unless=_moved(this, visit))
         except _Moved:
             this.hold.check()
 

@@ -13,7 +13,7 @@ SNOMED = "http://snomed.info/sct"
 
 
 def mapped(of=None, *others, **changes):
-    return interaction_from_encounter(of or encounter(**changes), *others, identifier="VN-1~00c0ffee")
+    return interaction_from_encounter(of or encounter(**changes), *others, identifier="VN-1~00c0ffee", tenant="default")
 
 
 def body(*args, **changes):
@@ -407,6 +407,18 @@ def test_the_assigned_user_is_the_same_uuid_every_time():
     assert UUID(one).version == 5
     assert one == user(participant({"reference": "Practitioner/1", "display": "Dr. Holm"}))
     assert one != user(participant({"reference": "Practitioner/2"}))
+
+
+def test_the_same_reference_or_identifier_in_another_tenant_is_another_user():
+    visit = encounter(participant=[participant({"reference": "Practitioner/1"})])
+    known = practitioner(identifier=[{"system": "urn:x", "value": "7"}])
+
+    for given in (None, known):
+        users = [
+            interaction_from_encounter(visit, None, given, identifier="x", tenant=tenant).value.assigned_user_id
+            for tenant in ("north", "south")
+        ]
+        assert len(set(users)) == 2
 
 
 def test_the_identifier_names_the_user_before_the_reference():

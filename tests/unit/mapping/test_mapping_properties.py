@@ -101,7 +101,7 @@ def unnamed():
 def test_a_valid_encounter_becomes_words_corti_has_or_is_refused_with_its_element(sent):
     visit = model(sent)
     try:
-        mapped = interaction_from_encounter(visit, identifier=f"{corti_identifier(visit)}~00c0ffee")
+        mapped = interaction_from_encounter(visit, identifier=f"{corti_identifier(visit)}~00c0ffee", tenant="default")
     except NotMapped as refused:
         event(f"refused at {refused.at or unnamed()}")
         return
@@ -128,16 +128,16 @@ def test_a_valid_encounter_becomes_words_corti_has_or_is_refused_with_its_elemen
 def test_the_same_encounter_is_mapped_the_same_way_every_time(sent):
     visit = model(sent)
     try:
-        once = interaction_from_encounter(visit, identifier="x")
+        once = interaction_from_encounter(visit, identifier="x", tenant="default")
     except NotMapped:
         return
-    assert interaction_from_encounter(model(sent), identifier="x") == once
+    assert interaction_from_encounter(model(sent), identifier="x", tenant="default") == once
 
 
 @given(encounters)
 def test_every_dry_run_is_a_valid_answer(sent):
     try:
-        value = explanation_of_encounter(model(sent))
+        value = explanation_of_encounter(model(sent), tenant="default")
     except NotMapped:
         return
     assert checked(value) == value

@@ -121,7 +121,7 @@ def parts(explanation, name):
 def test_a_dry_run_shows_the_payload_and_each_rule():
     whole = model_of(example("encounter-ambulatory"))
 
-    value = explanation_of_encounter(whole)
+    value = explanation_of_encounter(whole, tenant="default")
 
     assert checked(value) == value
     model_of(value)
@@ -145,7 +145,7 @@ def test_a_dry_run_shows_the_payload_and_each_rule():
 
 
 def test_a_dry_run_reports_warnings_and_what_would_not_be_sent():
-    value = explanation_of_encounter(encounter(status="cancelled", **{"class": {"code": "X"}}))
+    value = explanation_of_encounter(encounter(status="cancelled", **{"class": {"code": "X"}}), tenant="default")
 
     (warnings,) = parts(value, "warnings")
     assert warnings["resource"]["issue"][0]["expression"] == ["Encounter.class"]
@@ -156,7 +156,7 @@ def test_a_dry_run_with_a_media_shows_the_stream_too():
     said = media({"contentType": "audio/wav", "language": "de-AT"})
     config = stream_config_from_media(said, encounter(), sound=sound(), language="en", as_="pcm")
 
-    value = explanation_of_encounter(encounter(), config=config)
+    value = explanation_of_encounter(encounter(), config=config, tenant="default")
 
     assert checked(value) == value
     (payload,) = parts(value, "stream")
@@ -165,7 +165,7 @@ def test_a_dry_run_with_a_media_shows_the_stream_too():
 
 
 def test_a_dry_run_needs_no_id_yet():
-    value = explanation_of_encounter(encounter(id=None))
+    value = explanation_of_encounter(encounter(id=None), tenant="default")
 
     (payload,) = parts(value, "interaction")
     assert json.loads(payload["valueString"])["encounter"]["identifier"] == "id-to-be~00000000"
@@ -173,7 +173,7 @@ def test_a_dry_run_needs_no_id_yet():
 
 def test_a_dry_run_refuses_what_would_be_refused():
     with pytest.raises(NotMapped) as refused:
-        explanation_of_encounter(encounter(subject={"reference": "Group/g1"}))
+        explanation_of_encounter(encounter(subject={"reference": "Group/g1"}), tenant="default")
 
     assert refused.value.at == "Encounter.subject"
 

@@ -94,9 +94,9 @@ class Ward:
 
         self.rooms.store.write(write)
 
-    def accept_device(self, device) -> None:
-        """Store a Device as the bridge does."""
-        self.rooms.store.write(lambda conn: resources.put(conn, TENANT, (new_version(device),)))
+    def accept_resource(self, json) -> None:
+        """Store a resource that nothing follows from."""
+        self.rooms.store.write(lambda conn: resources.put(conn, TENANT, (new_version(json),)))
 
     # --- what the worker does ---
 

@@ -22,7 +22,7 @@ def test_the_device_of_a_sandbox_says_that_it_is_none_of_corti_s(ward):
 
 def test_a_device_that_says_what_no_longer_listens_gets_a_new_version_once(ward):
     encounter = ward.admit()
-    ward.accept_device(corti_device(environment="eu"))
+    ward.accept_resource(corti_device(environment="eu"))
     ward.record(encounter, 40)
     ward.work()
     assert name_of(ward.resource("Device", CORTI)) == "Corti sandbox (numbers)"

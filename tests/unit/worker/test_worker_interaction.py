@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from fhir_bridge.keyring import KeyRing
 from fhir_bridge.sandbox.faults import Fault
+from fhir_bridge.smart.grant import Grant
+from fhir_bridge.verbs.bridge import Bridge
+from fhir_bridge.verbs.explain import explain
 
 POST = {"method": "POST", "path": "/v2/interactions/$"}
 
@@ -93,3 +99,54 @@ def test_a_refused_interaction_fails_at_once(ward):
 
     assert ward.task_of(encounter)["status"] == "failed"
     assert ward.task_of(encounter)["contained"][0]["issue"][0]["code"] == "invalid"
+
+
+def practitioner(id_, number):
+    identifier = [{"system": "urn:example:staff", "value": number}]
+    return {"resourceType": "Practitioner", "id": id_, "identifier": identifier, "name": [{"family": "Holm"}]}
+
+
+def taking_part(id_, code):
+    system = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
+    return {
+        "type": [{"coding": [{"system": system, "code": code}]}],
+        "individual": {"reference": f"Practitioner/{id_}"},
+    }
+
+
+def test_corti_is_told_of_the_clinician_in_charge_as_the_dry_run_says(ward):
+    for one in (practitioner("helper", "1"), practitioner("chief", "2")):
+        ward.accept_resource(one)
+    people = [taking_part("helper", "SPRF"), taking_part("chief", "PPRF")]
+    sent = ward.resource("Encounter", ward.admit(participant=people))
+    ward.work()
+
+    rooms = ward.rooms
+    bridge = Bridge(rooms.settings, rooms.store, rooms.blobs, KeyRing.open(rooms.settings), "http://127.0.0.1:8080")
+    parts = explain(bridge, Grant("default", "ehr", "system/*.cruds"), sent)["parameter"]
+
+    told = json.loads(next(part["valueString"] for part in parts if part["name"] == "interaction"))
+    assert told["assignedUserId"] == only(ward).assigned_user
+    assert told["patient"] == only(ward).patient
+    for name in ("status", "type", "title"):
+        assert told["encounter"][name] == only(ward).encounter[name]
+
+
+def test_what_corti_has_no_word_for_is_a_warning_on_the_task(ward):
+    encounter = ward.admit(**{"class": {"system": "urn:example:classes", "code": "TELE"}})
+
+    ward.work()
+
+    task = ward.task_of(encounter)
+    [issue] = task["contained"][0]["issue"]
+    assert task["status"] == "completed"
+    assert (issue["severity"], issue["code"], issue["expression"]) == ("warning", "code-invalid", ["Encounter.class"])
+    assert task["output"][0]["valueReference"] == {"reference": "#outcome"}
+
+
+def test_an_encounter_that_corti_has_all_words_for_has_no_warnings(ward):
+    encounter = ward.admit()
+
+    ward.work()
+
+    assert "contained" not in ward.task_of(encounter)
