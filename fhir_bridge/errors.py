@@ -283,6 +283,10 @@ class CortiThrottled(CortiUnavailable):
     issue = "throttled"
 
 
+class CortiPaused(CortiUnavailable):
+    """Nothing was sent: Corti did not answer lately."""
+
+
 class CortiLoginFailed(CortiError):
     """Wrong client id, secret, realm or tenant."""
 

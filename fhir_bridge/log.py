@@ -34,6 +34,7 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
         "corti.token": "status ms",
         "corti.stream": "job event",
         "corti.unknown_message": "job kind",
+        "corti.circuit": "tenant region state seconds",
         "service.started": "part url",
         "service.stopped": "part",
         "service.child_died": "part status",

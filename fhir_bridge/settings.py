@@ -50,6 +50,8 @@ class Settings(BaseModel):
     corti_timeout_seconds: float = Field(30.0, gt=0, description="Seconds to wait for a REST answer of Corti")
     corti_give_up_hours: float = Field(24.0, ge=0, description="Hours a job waits for Corti before it fails")
 
+    corti_failures: int = Field(5, gt=0, description="Failures in a row after which Corti is left alone for a while")
+
     transport: Literal["stream", "recording", "auto"] = Field("stream", description="How audio reaches Corti")
     stream_pace: float = Field(1.0, gt=0, description="Speed of streamed audio, times real time")
     language: str = Field("en", description="Language when neither Media, Encounter nor Patient names one")

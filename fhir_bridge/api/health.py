@@ -7,7 +7,7 @@ from flask import Blueprint, Response
 from fhir_bridge.api import respond
 from fhir_bridge.api.guard import bridge
 from fhir_bridge.errors import BridgeError
-from fhir_bridge.store import jobs
+from fhir_bridge.store import circuits, jobs
 
 routes = Blueprint("health", __name__)
 
@@ -33,6 +33,9 @@ def metrics() -> Response:
     lines = ["# HELP fhir_bridge_jobs Jobs by state", "# TYPE fhir_bridge_jobs gauge"]
     counted = bridge().store.read(jobs.counts)
     lines += [f'fhir_bridge_jobs{{state="{state}"}} {count}' for state, count in sorted(counted.items())]
+    lines += ["# HELP fhir_bridge_circuits_open Corti accounts that are left alone until they answer again"]
+    lines += ["# TYPE fhir_bridge_circuits_open gauge"]
+    lines += [f"fhir_bridge_circuits_open {bridge().store.read(circuits.count_open)}"]
     return Response("\n".join(lines) + "\n", content_type="text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -60,7 +60,7 @@ STATES: Final[dict[State, Phase]] = {
         "in-progress",
         _ENDS | {_S.QUEUED},
     ),
-    _S.QUEUED: Phase("waits for a worker", "accepted", "in-progress", _ENDS | _BEGINS),
+    _S.QUEUED: Phase("waits for a worker", "accepted", "in-progress", _ENDS | _BEGINS | _WAITS),
     _S.INTERACTION_PENDING: Phase(
         "its interaction is being made or brought up to date at Corti",
         "in-progress",

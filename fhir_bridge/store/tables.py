@@ -15,12 +15,14 @@ from sqlalchemy import (
 )
 
 from fhir_bridge.store.columns import Bytewise, metadata
+from fhir_bridge.store.tables_limits import circuit
 from fhir_bridge.store.tables_requests import asynchronous, upload, upload_part
 
 __all__ = [
     "asynchronous",
     "audit",
     "blob",
+    "circuit",
     "client",
     "fact",
     "interaction",

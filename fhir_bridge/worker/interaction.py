@@ -48,6 +48,7 @@ def ensure(run: Run, visit: Visit) -> InteractionRow:
         points.reached("interaction.patching")
         run.account.client.patch_interaction(str(row.corti_id), _draft(visit, row))
         points.reached("interaction.patched")
+        run.circuit.worked()
         row = _kept(run, replace(row, synced_vid=visit.vid))
     return row
 
@@ -80,6 +81,7 @@ def _identifier(visit: Visit) -> str:
 def _created(run: Run, visit: Visit, row: InteractionRow) -> InteractionRow:
     for _ in range(GENERATIONS):
         found = _lost(run, row) or _posted(run, visit, row)
+        run.circuit.worked()
         if found is not None:
             # An adopted one may have been made from an earlier Encounter: it is patched afterwards.
             points.reached("interaction.made")

@@ -46,6 +46,7 @@ def upload(run: Run, scene: Scene) -> None:
     with _file(run, scene) as file:
         recording = run.account.client.upload_recording(interaction, file)
     points.reached("planb.uploaded")
+    run.circuit.worked()
     run.hold.check()
     status.go(run, State.FINALISING)
     heard = _transcribed(run, scene, recording, config)

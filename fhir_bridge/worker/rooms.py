@@ -12,6 +12,7 @@ from fhir_bridge.keyring import KeyRing
 from fhir_bridge.store import Filter, Store, jobs, resources
 from fhir_bridge.store.states import State
 from fhir_bridge.worker.accounts import Account, Accounts
+from fhir_bridge.worker.circuit import Circuit
 from fhir_bridge.worker.leases import Cancelled, Hold, Leases
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Run:
         self.rooms = rooms
         self.job = job
         self.hold = hold
+        self.circuit = Circuit(self)
 
     @property
     def account(self) -> Account:

@@ -9,6 +9,7 @@ from fhir_bridge.errors import (
     BridgeError,
     ConfigRefused,
     CortiError,
+    CortiPaused,
     Fenced,
     Issue,
     StoreUnavailable,
@@ -81,6 +82,7 @@ def _to_its_end(this: Run) -> None:
 def _answered(this: Run) -> None:
     try:
         this.hold.check()
+        this.circuit.enter()
         STORIES[this.job.kind](this)
     except (Fenced, StoreUnavailable):
         raise
@@ -216,10 +218,11 @@ def _failed_at_corti(this: Run, error: CortiError) -> None:
     if waiting > this.rooms.settings.corti_give_up_hours * _HOUR_MS:
         return _fail(this, type(error)(f"{error.text}. It was tried for too long: ask again with $retry"))
     points.reached("suspend.releasing")
+    shown = isinstance(error, CortiPaused) and this.job.state is State.SUSPENDED
     return this.release(
-        status.versions_for(this, State.SUSPENDED, Progress(issues=_warned(error))),
+        () if shown else status.versions_for(this, State.SUSPENDED, Progress(issues=_warned(error))),
         state=State.SUSPENDED,
-        delay=_suspended(this, error),
+        delay=max(_suspended(this, error), this.circuit.failed(error)),
     )
 
 

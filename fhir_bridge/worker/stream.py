@@ -177,6 +177,7 @@ class _Connection:
             case ConfigAccepted():
                 self.accepted = True
                 points.reached("stream.accepted")
+                self._run.circuit.worked()
             case Flushed():
                 self._flushed = True
                 points.reached("stream.flushed")

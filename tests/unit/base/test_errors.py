@@ -33,6 +33,8 @@ TREE = {
     "MultipleMatches": (412, "multiple-matches"),
     "Duplicate": (409, "duplicate"),
     "Busy": (409, "conflict"),
+    "WrongOffset": (409, "conflict"),
+    "WrongProtocol": (412, "not-supported"),
     "BusinessRule": (422, "business-rule"),
     "UnresolvedReference": (422, "not-found"),
     "NotMapped": (422, "not-supported"),
@@ -50,6 +52,7 @@ TREE = {
     "CortiUnavailable": (503, "transient"),
     "CortiTimeout": (504, "timeout"),
     "CortiThrottled": (503, "throttled"),
+    "CortiPaused": (503, "transient"),
     "CortiLoginFailed": (502, "login"),
     "CortiForbidden": (502, "forbidden"),
     "CortiRefused": (502, "invalid"),
@@ -77,7 +80,12 @@ def test_every_code_is_one_of_fhirs_and_every_class_says_when_it_is_raised(kind)
 def test_only_an_outage_of_corti_is_worth_another_attempt():
     corti = {name for name, kind in KINDS.items() if issubclass(kind, errors.CortiError)}
 
-    assert {name for name in corti if KINDS[name].retry} == {"CortiUnavailable", "CortiTimeout", "CortiThrottled"}
+    assert {name for name in corti if KINDS[name].retry} == {
+        "CortiUnavailable",
+        "CortiTimeout",
+        "CortiThrottled",
+        "CortiPaused",
+    }
 
 
 def test_an_error_is_one_issue_at_its_element():

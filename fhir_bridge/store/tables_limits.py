@@ -1,0 +1,18 @@
+"""The tables of what is held back: Corti while it does not answer."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Integer, Table
+
+from fhir_bridge.store.columns import Bytewise, metadata
+
+# Failures in a row at one Corti; no row: the last thing that was asked there was answered.
+circuit = Table(
+    "circuit",
+    metadata,
+    Column("tenant", Bytewise, ForeignKey("tenant.id"), primary_key=True),
+    Column("region", Bytewise, primary_key=True),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("pauses", Integer, nullable=False, server_default="0"),  # how often it was opened, one time after the other
+    Column("until_ms", BigInteger),  # nothing is sent before; null: closed
+)
