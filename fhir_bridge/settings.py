@@ -85,6 +85,10 @@ class Settings(BaseModel):
     lease_seconds: float = Field(30.0, gt=0, description="How long a worker owns a job without renewing")
     worker_streams: int = Field(20, gt=0, description="Jobs one worker runs at once")
     max_streams: int = Field(100, gt=0, description="Jobs all workers run at once")
+    tenant_streams: int | None = Field(None, gt=0, description="Jobs of one tenant run at once; unset: a fair share")
+    interactions_per_minute: int | None = Field(
+        None, gt=0, description="Jobs on interactions begun in a minute by all workers; unset: any number"
+    )
     token_seconds: int = Field(300, gt=0, description="Life of an access token")
     sandbox_model_dir: Path | None = Field(
         None, description="Speech model folder of the sandbox; unset: the packaged one"

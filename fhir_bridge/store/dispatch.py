@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions
 
-from fhir_bridge import points
+from fhir_bridge import clock, points
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -36,6 +36,7 @@ UNFINISHED: Final = (*WAITING, "PENDING")
 FINISHED: Final = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 # A process frozen while it takes a run would keep others from taking any.
 IDLE_SECONDS: Final = 5.0
+RATE_SECONDS: Final = 60.0
 _BATCH: Final = 1000
 
 # Never pickle: what stands in the database must not be able to run code here.
@@ -57,10 +58,19 @@ class Ticket:
 
 @dataclass(frozen=True)
 class Limits:
-    """How many jobs run at once: in one worker, and in all workers together."""
+    """How many jobs run at once: in one worker, in all workers together, and of one tenant; and how often.
+
+    `tenant` None is as many as there are. `interactions` are the jobs of that queue that begin in a minute.
+    """
 
     worker: int
     total: int
+    tenant: int | None = None
+    interactions: int | None = None
+
+    def rate(self, queue: Queue) -> int | None:
+        """Return how many jobs of a queue may begin in a minute."""
+        return self.interactions if queue == "interaction" else None
 
 
 def migrate(url: str) -> None:
@@ -124,14 +134,35 @@ class Ledger:
             points.reached("dispatch.cancelled")
 
     def forget_finished(self) -> int:
-        """Delete the rows of ended runs, a batch at a time, and return how many."""
+        """Delete the rows of ended runs, a batch at a time, and return how many.
+
+        DBOS counts by these rows how many interactions began in the last minute: those stay as long.
+        """
         found = self._client.list_workflows(
             status=list(FINISHED), name=WORKFLOW, limit=_BATCH, load_input=False, load_output=False
         )
-        if found:
+        counted_ms = (clock.now().timestamp() - RATE_SECONDS) * 1000
+        old = [
+            each.workflow_id
+            for each in found
+            if each.queue_name != "interaction" or (each.dequeued_at or each.created_at or 0) < counted_ms
+        ]
+        if old:
             points.reached("dispatch.forgetting")
-            self._client.delete_workflows([each.workflow_id for each in found])
-        return len(found)
+            self._client.delete_workflows(old)
+        return len(old)
+
+    def share(self, queue: Queue, among: Callable[[int], int]) -> None:
+        """Let no tenant have more runs of a queue at once than `among` gives it of all there may be.
+
+        What runs is not stopped: who has more gets nothing new until it has less.
+        """
+        found = self._client.retrieve_queue(queue)
+        total = None if found is None else found.global_concurrency
+        if found is not None and total is not None:
+            share = max(1, min(among(total), total))
+            if found.partition_concurrency != share:
+                found.set_partition_concurrency(share)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -163,11 +194,13 @@ class Executor:
     def _register_queues(self) -> None:
         client = _client_at(self._url)
         for queue in QUEUES:
+            rate = self._limits.rate(queue)
             client.register_queue(
                 queue,
                 global_concurrency=self._limits.total,
                 worker_concurrency=min(self._limits.worker, self._limits.total),
-                partition_concurrency=self._limits.total,
+                partition_concurrency=min(self._limits.tenant or self._limits.total, self._limits.total),
+                limiter=None if rate is None else {"limit": rate, "period": RATE_SECONDS},
                 polling_interval_sec=POLL_SECONDS,
             )
         client.destroy()

@@ -33,7 +33,12 @@ class Worker:
         self._settings = settings
         self._rooms = Rooms.open(settings, boot=boot)
         url = self._rooms.store.url.render_as_string(hide_password=False)
-        limits = Limits(worker=settings.worker_streams, total=settings.max_streams)
+        limits = Limits(
+            worker=settings.worker_streams,
+            total=settings.max_streams,
+            tenant=settings.tenant_streams,
+            interactions=settings.interactions_per_minute,
+        )
         self._executor = Executor(url, limits, boot=boot)
         self._ledger = Ledger(url)
         self._done = threading.Event()
@@ -69,7 +74,13 @@ class Worker:
         return threading.Thread(target=for_ever, args=(name, round_), kwargs=pace, name=name, daemon=True)
 
     def _sweep(self) -> None:
-        sweep(self._rooms.store, self._ledger, lease_seconds=self._settings.lease_seconds)
+        settings = self._settings
+        sweep(
+            self._rooms.store,
+            self._ledger,
+            lease_seconds=settings.lease_seconds,
+            most_of_tenant=settings.tenant_streams,
+        )
 
 
 def for_ever(name: str, round_: Callable[[], None], *, every: float, done: threading.Event) -> None:

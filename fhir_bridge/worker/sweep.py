@@ -7,11 +7,12 @@ limits for ever.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from fhir_bridge import log, points
-from fhir_bridge.store import jobs
-from fhir_bridge.store.dispatch import WAITING, Ledger, Ticket
+from fhir_bridge.store import jobs, shares
+from fhir_bridge.store.dispatch import QUEUES, WAITING, Ledger, Ticket
 
 if TYPE_CHECKING:
     from fhir_bridge.store import Store
@@ -29,9 +30,10 @@ class Swept:
     deleted: int = 0
 
 
-def sweep(store: Store, ledger: Ledger, *, lease_seconds: float) -> Swept:
+def sweep(store: Store, ledger: Ledger, *, lease_seconds: float, most_of_tenant: int | None = None) -> Swept:
     """Do one round; any number of workers may do it at the same time."""
     points.reached("sweep.begun")
+    _share(store, ledger, most_of_tenant)
     unfinished = ledger.unfinished()
     taken_over = sum(_take_over(store, seen) for seen in _dead(store, unfinished, lease_seconds))
     points.reached("sweep.cancelling")
@@ -41,6 +43,16 @@ def sweep(store: Store, ledger: Ledger, *, lease_seconds: float) -> Swept:
     if any((done.taken_over, done.cancelled)):
         log.event("sweep.done", taken_over=done.taken_over, cancelled=done.cancelled, deleted=done.deleted)
     return done
+
+
+def _share(store: Store, ledger: Ledger, most: int | None) -> None:
+    """Give each tenant its fair share of the slots, by what all of them ask for now."""
+    for queue in QUEUES:
+        ledger.share(queue, partial(_part, store.read(partial(shares.demand, kind=queue)), most))
+
+
+def _part(demands: tuple[int, ...], most: int | None, total: int) -> int:
+    return min(shares.fair(total, demands), most or total)
 
 
 def _dead(store: Store, unfinished: dict[Ticket, str], lease_seconds: float) -> list[jobs.Job]:

@@ -33,8 +33,6 @@ TREE = {
     "MultipleMatches": (412, "multiple-matches"),
     "Duplicate": (409, "duplicate"),
     "Busy": (409, "conflict"),
-    "WrongOffset": (409, "conflict"),
-    "WrongProtocol": (412, "not-supported"),
     "BusinessRule": (422, "business-rule"),
     "UnresolvedReference": (422, "not-found"),
     "NotMapped": (422, "not-supported"),

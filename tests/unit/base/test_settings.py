@@ -66,7 +66,6 @@ DEFAULTS = {
     "max_inline_audio_bytes": 150 * 2**20,
     "max_inline_document_bytes": 10 * 2**20,
     "max_binary_bytes": 2**30,
-    "max_inline_document_bytes": 10 * 2**20,
     "max_json_bytes": 5 * 2**20,
     "max_transaction_bytes": 20 * 2**20,
     "max_transaction_entries": 500,
@@ -77,6 +76,8 @@ DEFAULTS = {
     "lease_seconds": 30.0,
     "worker_streams": 20,
     "max_streams": 100,
+    "tenant_streams": None,
+    "interactions_per_minute": None,
     "token_seconds": 300,
     "sandbox_model_dir": None,
 }

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import make_url
 
 from fhir_bridge import clock
-from fhir_bridge.store import Store, jobs
+from fhir_bridge.store import Store, jobs, tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,9 +36,12 @@ class Base:
     def read(self, fn: Callable[[Connection], T]) -> T:
         return self.store.read(fn)
 
-    def job(self, kind: jobs.Kind = "media", *, encounter: str | None = None) -> jobs.Job:
-        new = jobs.NewJob(kind, TENANT, encounter or clock.new_id(), clock.new_id(), clock.new_id())
+    def job(self, kind: jobs.Kind = "media", *, encounter: str | None = None, tenant: str = TENANT) -> jobs.Job:
+        new = jobs.NewJob(kind, tenant, encounter or clock.new_id(), clock.new_id(), clock.new_id())
         return self.write(lambda conn: jobs.create(conn, new))
+
+    def tenant(self, name: str) -> None:
+        self.write(lambda conn: conn.execute(tables.tenant.insert().values(id=name, audio_key="-")))
 
     def now(self, job: jobs.Job | str) -> jobs.Job:
         found = self.read(lambda conn: jobs.by_id(conn, job if isinstance(job, str) else job.id))

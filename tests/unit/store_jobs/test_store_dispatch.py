@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Column, MetaData, Table
 
-from fhir_bridge.store import dispatch, jobs
+from fhir_bridge.store import dispatch, jobs, shares
 from fhir_bridge.store.dispatch import Executor, Ledger, Limits, Ticket
 from fhir_bridge.store.states import State
 from fhir_bridge.worker.sweep import sweep
@@ -90,6 +90,94 @@ def test_finished_runs_are_forgotten(base, executor, ledger):
 
     assert ledger.forget_finished() == 1
     assert ledger.forget_finished() == 0
+
+
+def test_no_more_interactions_begin_in_a_minute_than_allowed_even_when_their_rows_are_swept_away(base, ledger):
+    got = []
+    executor = Executor(base.url, Limits(worker=8, total=8, interactions=3), boot="boot-1")
+    executor.start(lambda job, _epoch: got.append(job))
+    for n in range(6):
+        enqueue(base, Ticket(f"job-{n}", 1), queue="interaction")
+    until(lambda: len(got) == 3)
+    until(lambda: set(ledger.unfinished().values()) == {"ENQUEUED"})
+
+    ledger.forget_finished()
+    enqueue(base, Ticket("recording", 1))
+    until(lambda: "recording" in got)
+    time.sleep(1.0)
+    executor.stop(0)
+
+    assert len(got) == 4
+
+
+def test_tenants_that_all_want_everything_get_an_equal_part(base, ledger):
+    for name in ("north", "south"):
+        base.tenant(name)
+    loud, quiet = [base.job(tenant="north") for _ in range(8)], [base.job(tenant="south") for _ in range(2)]
+    running, most, done = [], {"north": 0, "south": 0}, threading.Event()
+
+    def run(job, _epoch):
+        tenant = "north" if job in {each.id for each in loud} else "south"
+        running.append(tenant)
+        most[tenant] = max(most[tenant], running.count(tenant))
+        done.wait(30)
+
+    executor = Executor(base.url, Limits(worker=4, total=4, tenant=1), boot="boot-1")
+    executor.start(run)
+    sweep(base, ledger, lease_seconds=30)
+    until(lambda: len(running) == 4)
+    done.set()
+    executor.stop(0)
+
+    assert most == {"north": 2, "south": len(quiet)}
+
+
+def test_what_others_do_not_ask_for_one_tenant_may_have(base, ledger):
+    base.tenant("north")
+    for _ in range(8):
+        base.job(tenant="north")
+    running, done = [], threading.Event()
+    executor = Executor(base.url, Limits(worker=4, total=4, tenant=1), boot="boot-1")
+    executor.start(lambda job, _epoch: (running.append(job), done.wait(30)))
+
+    sweep(base, ledger, lease_seconds=30)
+
+    until(lambda: len(running) == 4)
+    done.set()
+    executor.stop(0)
+
+
+def test_a_bound_for_each_tenant_holds_when_nobody_else_wants_anything(base, ledger):
+    base.tenant("north")
+    for _ in range(8):
+        base.job(tenant="north")
+    running, done = [], threading.Event()
+    executor = Executor(base.url, Limits(worker=4, total=4, tenant=2), boot="boot-1")
+    executor.start(lambda job, _epoch: (running.append(job), done.wait(30)))
+    sweep(base, ledger, lease_seconds=30, most_of_tenant=2)
+    until(lambda: len(running) == 2)
+    time.sleep(1.0)
+
+    assert len(running) == 2
+    done.set()
+    executor.stop(0)
+
+
+@pytest.mark.parametrize(
+    ("total", "demands", "share"),
+    [
+        (100, (), 100),
+        (100, (5,), 100),
+        (100, (500,), 100),
+        (100, (500, 500), 50),
+        (100, (1, 500), 99),
+        (100, (10, 20, 500, 500), 35),
+        (100, (500, 500, 500), 34),
+        (2, (9, 9, 9), 1),
+    ],
+)
+def test_a_share_is_an_equal_part_of_what_the_modest_leave(total, demands, share):
+    assert shares.fair(total, demands) == share
 
 
 def test_an_executor_that_stops_lets_its_runs_come_back(base):
