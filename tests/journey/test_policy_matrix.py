@@ -94,11 +94,15 @@ QUERIES: Final[dict[str, tuple[tuple[str, ...], Callable[[Row], bool]]]] = {
         ("Observation",),
         lambda each: each["status"] == "final" and each.get("category") == VITAL,
     ),
+    # of a Provenance the targets that are Patients: http://hl7.org/fhir/R4/provenance.html#search
     "patient=Patient/p1": (
-        ("Encounter", "Media", "Observation", "Task"),
+        ("Encounter", "Media", "Observation", "Task", "Provenance"),
         lambda each: "Patient/p1" in patient_of(each),
     ),
-    "patient=p2": (("Encounter", "Media", "Observation", "Task"), lambda each: "Patient/p2" in patient_of(each)),
+    "patient=p2": (
+        ("Encounter", "Media", "Observation", "Task", "Provenance"),
+        lambda each: "Patient/p2" in patient_of(each),
+    ),
     "_id=p1": (("Patient",), lambda each: each["id"] == "p1"),
     "gender=male": (("Patient",), lambda each: each["gender"] == "male"),
     "gender=female": (("Patient",), lambda each: each["gender"] == "female"),
