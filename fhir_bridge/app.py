@@ -24,7 +24,7 @@ from fhir_bridge.api import (
     writing,
 )
 from fhir_bridge.api.desk import Tokens
-from fhir_bridge.api.oauth import token
+from fhir_bridge.api.oauth import authorize, inspect, launch, openid, token
 from fhir_bridge.api.pages import docs
 from fhir_bridge.verbs.bridge import Bridge
 
@@ -44,7 +44,7 @@ def create_app(settings: Settings) -> Flask:
     request_log.watch(app)
     cors.allow(app)
     audit.watch(app)  # last: what it puts in the place of an answer is an answer like any other
-    rooms = (discovery, binary, upload, sound, later, operations, reading, searching, writing, token, docs, health)
-    for room in rooms:
+    fhir = (discovery, binary, upload, sound, later, operations, reading, searching, writing)
+    for room in (*fhir, token, authorize, launch, inspect, openid, docs, health):
         app.register_blueprint(room.routes)
     return app

@@ -228,6 +228,15 @@ class OAuthError(BridgeError):
         self.status = status
 
 
+class SentBack(OAuthError):
+    """An error that the app is told, where it wants the person to be sent (RFC 6749 section 4.1.2.1)."""
+
+    def __init__(self, error: str, text: str, *, redirect_uri: str, state: str | None) -> None:
+        super().__init__(error, text)
+        self.redirect_uri = redirect_uri
+        self.state = state
+
+
 # --- limits and outages ----------------------------------------------------------------
 
 

@@ -89,7 +89,8 @@ class Settings(BaseModel):
     interactions_per_minute: int | None = Field(
         None, gt=0, description="Jobs on interactions begun in a minute by all workers; unset: any number"
     )
-    token_seconds: int = Field(300, gt=0, description="Life of an access token")
+    token_seconds: int = Field(300, gt=0, le=3600, description="Life of an access token")
+    refresh_days: int = Field(90, gt=0, description="Days a refresh token for offline access lasts when it is not used")
     sandbox_model_dir: Path | None = Field(
         None, description="Speech model folder of the sandbox; unset: the packaged one"
     )

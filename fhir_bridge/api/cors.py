@@ -16,7 +16,15 @@ from fhir_bridge.api.guard import tokens
 if TYPE_CHECKING:
     from flask import Flask, Response
 
-PUBLIC: Final = frozenset({"/fhir/metadata", "/fhir/.well-known/smart-configuration", "/oauth/jwks"})
+PUBLIC: Final = frozenset(
+    (
+        "/fhir/metadata",
+        "/fhir/.well-known/smart-configuration",
+        "/fhir/.well-known/openid-configuration",
+        "/.well-known/openid-configuration",
+        "/oauth/jwks",
+    )
+)
 _REGISTERED: Final = ("/fhir", "/oauth")
 _PORTS: Final = {"https": 443, "http": 80}
 _METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE"  # which of them a path has, the request itself learns

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from fhir_bridge import clock
-from fhir_bridge.smart import keys, token
+from fhir_bridge.api.approved import Approved
+from fhir_bridge.api.signing import KEPT_SECONDS, SigningKeys
+from fhir_bridge.smart import codes, token
 from fhir_bridge.smart.client import Client
 from fhir_bridge.smart.flows import Desk
 from fhir_bridge.smart.jwks import JwksCache
 from fhir_bridge.smart.outside import Outside
 from fhir_bridge.smart.token import Place, Verifier
-from fhir_bridge.store import oauth
-from fhir_bridge.store.versions import now_ms
+from fhir_bridge.store import approvals, oauth
 
 if TYPE_CHECKING:
     from fhir_bridge.smart.grant import Grant
     from fhir_bridge.smart.keys import SigningKey
     from fhir_bridge.verbs.bridge import Bridge
-
-KEPT_SECONDS: Final = 60.0  # a retired key signs no longer than this here
-ASKED_SECONDS: Final = 1.0  # an unknown kid makes us look at most this often
-_AFTER_MS: Final = 60_000  # clocks differ; a retired key that goes on verifying could be a stolen one
 
 
 class Tokens:
@@ -32,9 +27,9 @@ class Tokens:
         self._bridge = bridge
         self._place = Place(issuer=bridge.origin, audience=bridge.base)
         self._cache = JwksCache(allow_private=bridge.settings.allow_private_endpoints)
-        self._lock = threading.Lock()
-        self._keys: tuple[SigningKey, ...] = ()
-        self._read_at = 0.0
+        self._signing = SigningKeys(bridge, token.ALGORITHM)
+        self._identity = SigningKeys(bridge, codes.IDENTITY_ALGORITHM)
+        self._approvals = Approved(bridge).approvals()
         self.verifier = Verifier(self.find_key, self._place)
         self.outside = Outside(
             bridge.settings.trusted_issuers,
@@ -53,17 +48,16 @@ class Tokens:
         return (self.outside if self.outside.is_theirs(token) else self.verifier).grant(token)
 
     def keys(self, *, kept: float = KEPT_SECONDS) -> tuple[SigningKey, ...]:
-        """Return the keys that verify, the one that signs first; read again when that was `kept` seconds ago."""
-        with self._lock:
-            if not self._keys or clock.monotonic() - self._read_at >= kept:
-                self._keys = self._stored() or self._first()
-                self._read_at = clock.monotonic()
-            return self._keys
+        """Return the keys that verify access tokens, the one that signs first."""
+        return self._signing.all(kept=kept)
 
     def find_key(self, kid: str) -> SigningKey | None:
         """Return a key by its kid, also one that another process made a moment ago."""
-        known = next((key for key in self.keys() if key.kid == kid), None)
-        return known or next((key for key in self.keys(kept=ASKED_SECONDS) if key.kid == kid), None)
+        return self._signing.find(kid)
+
+    def published(self) -> tuple[SigningKey, ...]:
+        """Return all keys that others may need: those of access tokens, and of id_tokens."""
+        return (*self._signing.all(), *self._identity.all())
 
     def desk(self) -> Desk:
         """Return what the token endpoint works with."""
@@ -77,25 +71,10 @@ class Tokens:
             place=self._place,
             token_url=f"{self._bridge.origin}/oauth/token",
             seconds=self._bridge.settings.token_seconds,
+            approvals=self._approvals,
+            identity_key=lambda: self._identity.all()[0],
+            verifier=self.verifier,
         )
-
-    def _stored(self) -> tuple[SigningKey, ...]:
-        """Read the live key, and those retired so lately that their tokens may be good yet; () without a live one."""
-        oldest = now_ms() - self._bridge.settings.token_seconds * 1000 - _AFTER_MS
-        rows = [row for row in self._bridge.store.read(oauth.signing_keys) if row.alg == token.ALGORITHM]
-        live = [row for row in rows if row.retired_ms is None]
-        retired = [row for row in rows if row.retired_ms is not None and row.retired_ms > oldest]
-        return tuple(self._opened(row) for row in [*live, *retired]) if live else ()
-
-    def _first(self) -> tuple[SigningKey, ...]:
-        """Make the first key; of several processes that try at once, one is heard."""
-        key = keys.generate("ES384")
-        row = oauth.new_signing_key(key.kid, key.alg, key.private_json(), self._bridge.keyring)
-        self._bridge.store.write(lambda conn: oauth.add_signing_key(conn, row))
-        return self._stored()
-
-    def _opened(self, row: oauth.SigningKey) -> SigningKey:
-        return keys.load(row.kid, token.ALGORITHM, row.open_private(self._bridge.keyring))
 
     def find_client(self, client_id: str) -> Client | None:
         """Return a client that is registered and not disabled."""
@@ -104,7 +83,9 @@ class Tokens:
         row = self._bridge.store.read(lambda conn: oauth.client(conn, client_id))
         if row is None or row.disabled:
             return None
-        return Client(row.id, row.tenant, row.scope, row.secret_hash, row.jwks, row.jwks_uri)
+        return Client(
+            row.id, row.tenant, row.scope, row.secret_hash, row.jwks, row.jwks_uri, row.redirect_uris, row.name
+        )
 
     def is_active(self, grant: Grant) -> bool:
         """Tell whether the client of this token still counts, for the tenant that the token names.
@@ -114,7 +95,10 @@ class Tokens:
         if grant.issuer is not None:
             return self._bridge.store.read(lambda conn: oauth.tenant(conn, grant.tenant)) is not None
         client = self.find_client(grant.client)
-        return client is not None and client.tenant == grant.tenant
+        return client is not None and client.tenant == grant.tenant and not self._is_revoked(grant)
+
+    def _is_revoked(self, grant: Grant) -> bool:
+        return self._bridge.store.read(lambda conn: approvals.is_revoked(conn, jti=grant.jti, approval=grant.approval))
 
     def redirect_uris(self) -> tuple[str, ...]:
         """Return where apps that count have their pages."""

@@ -43,7 +43,7 @@ def grant() -> Grant:
     found = tokens().grant(token)
     audit.current().grant = found
     if not tokens().is_active(found):
-        raise Unauthenticated("The client of this token is disabled", challenge="invalid_token")
+        raise Unauthenticated("The token was taken back, or its client is disabled", challenge="invalid_token")
     return found
 
 

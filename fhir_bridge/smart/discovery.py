@@ -1,29 +1,69 @@
-"""What a client learns before it has a token: /.well-known/smart-configuration (SMART 2.2)."""
+"""What a client learns before it has a token: smart-configuration (SMART 2.2) and openid-configuration."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from fhir_bridge.smart.assertion import ALGORITHMS
-from fhir_bridge.smart.client import PRIVATE_KEY_JWT, SECRET_METHODS
+from fhir_bridge.smart.codes import IDENTITY_ALGORITHM, METHODS
 
+# http://hl7.org/fhir/smart-app-launch/STU2.2/conformance.html#capabilities: those that are true, and no others.
 CAPABILITIES: Final = (
+    "launch-ehr",
+    "launch-standalone",
+    "authorize-post",
+    "client-public",
     "client-confidential-asymmetric",
     "client-confidential-symmetric",
+    "sso-openid-connect",
+    "context-banner",
+    "context-ehr-patient",
+    "context-ehr-encounter",
+    "context-standalone-patient",
+    "context-standalone-encounter",
+    "permission-offline",
+    "permission-online",
+    "permission-patient",
+    "permission-user",
     "permission-v1",
     "permission-v2",
 )
+_CLAIMS: Final = ("iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "fhirUser", "profile")
+_PROMPTS: Final = ("none", "login", "consent", "select_account")
 
 
 def smart_configuration(origin: str, scopes: tuple[str, ...]) -> dict[str, object]:
     """Describe the authorization server at `origin`. Only what is served is listed."""
+    return {**_endpoints(origin, scopes), "capabilities": list(CAPABILITIES)}
+
+
+def openid_configuration(origin: str, scopes: tuple[str, ...]) -> dict[str, object]:
+    """Describe the same as an OpenID provider (OpenID Connect Discovery section 3)."""
     return {
-        "token_endpoint": f"{origin}/oauth/token",
+        **_endpoints(origin, scopes),
+        "response_modes_supported": ["query"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": [IDENTITY_ALGORITHM],
+        "claims_supported": list(_CLAIMS),
+        "prompt_values_supported": list(_PROMPTS),
+        "claims_parameter_supported": False,
+        "request_parameter_supported": False,
+        "request_uri_parameter_supported": False,  # which is true where it is not said
+    }
+
+
+def _endpoints(origin: str, scopes: tuple[str, ...]) -> dict[str, object]:
+    return {
+        "issuer": origin,
         "jwks_uri": f"{origin}/oauth/jwks",
-        "token_endpoint_auth_methods_supported": [PRIVATE_KEY_JWT, *SECRET_METHODS],
-        "token_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
-        "grant_types_supported": ["client_credentials"],
-        "scopes_supported": list(scopes),
+        "authorization_endpoint": f"{origin}/oauth/authorize",
+        "token_endpoint": f"{origin}/oauth/token",
+        "introspection_endpoint": f"{origin}/oauth/introspect",
+        "revocation_endpoint": f"{origin}/oauth/revoke",
+        "token_endpoint_auth_methods_supported": list(METHODS),
+        "token_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
+        "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
+        "response_types_supported": ["code"],
         "code_challenge_methods_supported": ["S256"],
-        "capabilities": list(CAPABILITIES),
+        "scopes_supported": list(scopes),
     }

@@ -79,6 +79,14 @@ def narrowed(requested: str, registered: str) -> str:
     return " ".join([*found, *map(str, kept)])
 
 
+def within(requested: str, given: str) -> bool:
+    """Tell whether every word of `requested` can be read and is within `given`."""
+    return all(
+        word in others(given) or str(next(iter(parse(word)), "")) == narrowed(word, given) != ""
+        for word in requested.split()
+    )
+
+
 def _both(asked: Scope, held: Scope) -> Scope | None:
     types = {asked.type, held.type} - {"*"}
     rights = "".join(right for right in asked.rights if right in held.rights)

@@ -39,6 +39,12 @@ def by_form(query_client: Callable[[str], Client | None], request: OAuth2Request
     return _checked(query_client(request.form.get("client_id", "")), secret) if secret else None
 
 
+def by_nothing(query_client: Callable[[str], Client | None], request: OAuth2Request) -> Client | None:
+    """Take a public client at its client_id: its code_verifier or refresh token is its proof (RFC 7636)."""
+    client = query_client(request.form.get("client_id", ""))
+    return client if client is not None and client.is_public else None
+
+
 def _checked(client: Client | None, secret: str) -> Client:
     """Say the same of an unknown client, a disabled one and a wrong secret."""
     if client is None or not client.check_client_secret(secret):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 TYPE: Final = "at+jwt"
 ALGORITHM: Final[Algorithm] = "ES384"
 _CACHED: Final = 10_000
+_CONTEXT: Final = ("user", "patient", "encounter", "approval")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def issue(grant: Grant, key: SigningKey, *, place: Place, seconds: int) -> str:
     claims = {
         "iss": place.issuer,
         "aud": place.audience,
-        "sub": grant.user or grant.client,
+        "sub": grant.subject or grant.user or grant.client,
         "client_id": grant.client,
         "tenant": grant.tenant,
         "scope": grant.scope,
@@ -47,7 +48,7 @@ def issue(grant: Grant, key: SigningKey, *, place: Place, seconds: int) -> str:
         "exp": now + seconds,
         "jti": clock.new_id(),
     }
-    context = {name: value for name, value in (("user", grant.user), ("patient", grant.patient)) if value}
+    context = {name: value for name in _CONTEXT if (value := getattr(grant, name))}
     header = {"alg": key.alg, "typ": TYPE, "kid": key.kid}
     return str(jwt.encode(header, claims | context, key.key, algorithms=[ALGORITHM]))
 
@@ -106,5 +107,8 @@ class Verifier:
             tenant=found.claim("tenant"),
             client=found.claim("client_id"),
             scope=found.claim("scope"),
-            **{name: found.claim(name) for name in ("user", "patient") if name in found.claims},
+            subject=found.claim("sub"),
+            jti=found.claim("jti"),
+            exp=found.seconds("exp"),
+            **{name: found.claim(name) for name in _CONTEXT if name in found.claims},
         )

@@ -14,6 +14,7 @@ from sqlalchemy import (
     text,
 )
 
+from fhir_bridge.store import tables_sign_in
 from fhir_bridge.store.columns import Bytewise, metadata
 from fhir_bridge.store.tables_limits import circuit
 from fhir_bridge.store.tables_requests import asynchronous, upload, upload_part
@@ -33,6 +34,7 @@ __all__ = [
     "seen_jti",
     "segment",
     "signing_key",
+    "tables_sign_in",
     "tenant",
     "upload",
     "upload_part",

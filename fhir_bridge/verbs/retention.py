@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from fhir_bridge import points
 from fhir_bridge.fhir.resource.reader import read
-from fhir_bridge.store import binaries, oauth, retention, uploads
+from fhir_bridge.store import approvals, binaries, oauth, retention, sign_in, uploads
 from fhir_bridge.store.versions import now_ms
 from fhir_bridge.verbs import asynchronous, upload
 
@@ -22,11 +22,16 @@ if TYPE_CHECKING:
     from fhir_bridge.store import Store
 
 _HOUR_MS: Final = 3_600_000
+_SKEW_MS: Final = 60_000  # clocks of hosts differ: what ended on one may be good on another
 
 
 @dataclass(frozen=True)
 class Removed:
-    """What one round removed; strays are files that no row names, uploads that nobody ended, and old answers."""
+    """What one round removed.
+
+    Strays are files that no row names, uploads that nobody ended, and old answers; assertions are all that
+    clients and people proved themselves by, once that is past its end.
+    """
 
     audio: int
     strays: int
@@ -38,9 +43,15 @@ def apply(settings: Settings, store: Store, blobs: Blobs) -> Removed:
     before = now_ms() - round(settings.audio_retention_hours * _HOUR_MS)
     tenants = [tenant.id for tenant in store.read(oauth.tenants)]
     audio = sum(_forgotten(store, blobs, tenant, before) for tenant in tenants)
-    assertions = store.write(lambda conn: oauth.forget_expired(conn, now_ms() // 1000))
+    assertions = store.write(_spent)
     strays = upload.expire(store, blobs) + asynchronous.expire(store, blobs) + _collected(store, blobs, tenants)
     return Removed(audio, strays, assertions)
+
+
+def _spent(conn: Connection) -> int:
+    """Forget used assertions, and codes, tokens, sessions and launches past their end."""
+    ended = now_ms() - _SKEW_MS
+    return oauth.forget_expired(conn, now_ms() // 1000) + sign_in.forget(conn) + approvals.forget(conn, ended)
 
 
 def _forgotten(store: Store, blobs: Blobs, tenant: str, before_ms: int) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from browser import App, Browser, add_app, add_user
 
 from fhir_bridge import clock
 from fhir_bridge.app import create_app
@@ -249,3 +250,29 @@ def errands(web_settings: Settings) -> Iterator[Errands]:
 def other_ehr(new_ehr: Callable[..., Ehr]) -> Ehr:
     """A client of another tenant."""
     return new_ehr(tenant="elsewhere")
+
+
+# --- people ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def browser(app: Flask) -> Browser:
+    return Browser(app.test_client())
+
+
+@pytest.fixture
+def heart(app: Flask, bridge: Bridge) -> App:
+    """An app that a person may be sent from."""
+    return add_app(bridge, app.test_client())
+
+
+@pytest.fixture
+def holm(bridge: Bridge) -> str:
+    """Somebody with a password here."""
+    return add_user(bridge)
+
+
+@pytest.fixture
+def anna(ehr: Ehr) -> str:
+    """A patient."""
+    return ehr.create(example("patient", name=[{"family": "Berg", "given": ["Anna"]}]))

@@ -10,9 +10,10 @@ import pytest
 from conftest import example, media
 
 from fhir_bridge import clock
-from fhir_bridge.fhir.rest.capability import capability
+from fhir_bridge.fhir.rest.capability import OAUTH, capability
 
-STATEMENT = capability("http://127.0.0.1:8080/fhir", token_url="http://127.0.0.1:8080/oauth/token")
+URLS = {name: f"http://127.0.0.1:8080/oauth/{name}" for name in OAUTH}
+STATEMENT = capability("http://127.0.0.1:8080/fhir", oauth=URLS)
 TYPES = {row["type"]: row for row in STATEMENT["rest"][0]["resource"]}
 SYSTEM = {row["code"] for row in STATEMENT["rest"][0]["interaction"]}
 NAMES = {

@@ -10,7 +10,7 @@ from fhir_bridge.fhir.rest.operations import operations_of
 from fhir_bridge.fhir.rest.served import COMMON, SERVED, SYSTEM, Param, Served, targets_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from fhir_bridge.fhir.resource.reader import Json, JsonValue
     from fhir_bridge.fhir.rest.operations import Operation
@@ -25,17 +25,19 @@ _DOCUMENTATION: Final = (
     "is taken for recordings, Bundles, searches and operations: the answer, a batch-response Bundle, is fetched from "
     "Content-Location. Binary takes resumable uploads (tus 1.0)."
 )
+OAUTH: Final = ("authorize", "token", "introspect", "revoke")  # as the extension names them
 _OAUTH_URIS: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 
 
-def capability(
-    base: str, *, token_url: str, authorize_url: str | None = None, rows: tuple[Served, ...] = SERVED
-) -> Json:
-    """Describe the server whose FHIR base URL is `base`. The same arguments give the same text."""
+def capability(base: str, *, oauth: Mapping[str, str], rows: tuple[Served, ...] = SERVED) -> Json:
+    """Describe the server whose FHIR base URL is `base`. The same arguments give the same text.
+
+    `oauth` are the URLs of the authorization server, by the names in `OAUTH`.
+    """
     rest: Json = {
         "mode": "server",
         "documentation": _DOCUMENTATION,
-        "security": _security(token_url, authorize_url),
+        "security": _security(oauth),
         "resource": [*(_resource(row, rows, base) for row in rows), dict(_DEFINITIONS)],
         "interaction": _codes(SYSTEM),
         "compartment": [f"http://hl7.org/fhir/CompartmentDefinition/{name}" for name in ("patient", "encounter")],
@@ -62,9 +64,8 @@ def etag(text: str) -> str:
     return f'W/"{sha256(text.encode()).hexdigest()[:32]}"'
 
 
-def _security(token_url: str, authorize_url: str | None) -> Json:
-    urls = {"token": token_url, "authorize": authorize_url}
-    uris: list[JsonValue] = [{"url": name, "valueUri": url} for name, url in urls.items() if url]
+def _security(oauth: Mapping[str, str]) -> Json:
+    uris: list[JsonValue] = [{"url": name, "valueUri": oauth[name]} for name in OAUTH]
     return {
         "extension": [{"url": _OAUTH_URIS, "extension": uris}],
         "cors": True,

@@ -84,17 +84,36 @@ def scopes(rows: tuple[Served, ...] = SERVED) -> dict[str, str]:
     return {"system/*.cruds": "All that is served", **found}
 
 
+PERSONAL: Final = {
+    "openid": "Who signed in",
+    "fhirUser": "The resource that stands for them",
+    "launch": "What the EHR has open, when it opens the app",
+    "launch/patient": "A patient, chosen while signing in",
+    "launch/encounter": "An encounter, chosen while signing in",
+    "online_access": "Access as long as the person is signed in",
+    "offline_access": "Access after the person has left",
+    "patient/*.cruds": "All that is served of one patient",
+    "user/*.cruds": "All that is served and the person may see",
+}
+
+
+def announced(rows: tuple[Served, ...] = SERVED) -> tuple[str, ...]:
+    """List the scopes that clients and people may be given, for discovery."""
+    return (*PERSONAL, *scopes(rows))
+
+
 def _letters(row: Served) -> str:
     return "".join(letter for interaction, letter in _LETTERS.items() if interaction in row.interactions)
 
 
 def _security_schemes(rows: tuple[Served, ...]) -> Json:
-    flow: Json = {"tokenUrl": "/oauth/token", "scopes": dict(scopes(rows))}
+    own: Json = {"tokenUrl": "/oauth/token", "scopes": dict(scopes(rows))}
+    personal: Json = {"authorizationUrl": "/oauth/authorize", "tokenUrl": "/oauth/token", "scopes": dict(PERSONAL)}
     return {
         "smart": {
             "type": "oauth2",
-            "description": "SMART backend services. Press Authorize with a client id and secret.",
-            "flows": {"clientCredentials": flow},
+            "description": "SMART. Press Authorize with a client id, to sign in, or with a client id and secret.",
+            "flows": {"authorizationCode": personal, "clientCredentials": own},
         },
         "bearer": {
             "type": "http",

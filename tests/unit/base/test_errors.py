@@ -42,6 +42,7 @@ TREE = {
     "Expired": (401, "expired"),
     "Forbidden": (403, "forbidden"),
     "OAuthError": (400, "invalid"),
+    "SentBack": (400, "invalid"),
     "Throttled": (429, "throttled"),
     "NoSpace": (507, "no-store"),
     "IssuerUnavailable": (503, "transient"),
@@ -122,6 +123,11 @@ def test_a_weak_token_learns_the_scope_that_would_have_been_enough():
 def test_an_oauth_error_brings_its_own_status():
     assert (errors.OAuthError("invalid_request", "Twice").status, errors.OAuthError("x", "y").error) == (400, "x")
     assert errors.OAuthError("invalid_client", "Who?", status=401).status == 401
+
+
+def test_an_error_that_is_sent_back_knows_where_and_under_which_state():
+    failure = errors.SentBack("access_denied", "No", redirect_uri="https://app.example/cb", state="s")
+    assert (failure.error, failure.redirect_uri, failure.state) == ("access_denied", "https://app.example/cb", "s")
 
 
 def test_a_refused_configuration_tells_what_was_refused():

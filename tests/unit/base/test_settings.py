@@ -79,6 +79,7 @@ DEFAULTS = {
     "tenant_streams": None,
     "interactions_per_minute": None,
     "token_seconds": 300,
+    "refresh_days": 90,
     "sandbox_model_dir": None,
 }
 

@@ -8,16 +8,17 @@ from fhir.resources.R4B.capabilitystatement import CapabilityStatement
 from fhir_bridge.fhir.resource.check import checked
 from fhir_bridge.fhir.resource.reader import read
 from fhir_bridge.fhir.resource.writer import write
-from fhir_bridge.fhir.rest.capability import capability, etag
+from fhir_bridge.fhir.rest.capability import OAUTH, capability, etag
 from fhir_bridge.fhir.rest.search import parse
 from fhir_bridge.fhir.rest.served import BY_TYPE, SERVED
 
-BASE, TOKEN = "https://bridge/fhir", "https://bridge/oauth/token"
+BASE = "https://bridge/fhir"
+URLS = {name: f"https://bridge/oauth/{name}" for name in OAUTH}
 
 
 @pytest.fixture
 def statement() -> dict:
-    return capability(BASE, token_url=TOKEN)
+    return capability(BASE, oauth=URLS)
 
 
 def resources(statement: dict) -> dict[str, dict]:
@@ -96,19 +97,14 @@ def test_security_is_smart_and_tells_where_tokens_come_from(statement: dict):
 
     assert security["service"][0]["coding"][0]["code"] == "SMART-on-FHIR"
     assert security["cors"] is True
-    assert uris(statement) == {"token": TOKEN}
-
-
-def test_an_authorize_url_is_told_only_when_there_is_one():
-    told = uris(capability(BASE, token_url=TOKEN, authorize_url="https://bridge/oauth/authorize"))
-
-    assert told == {"token": TOKEN, "authorize": "https://bridge/oauth/authorize"}
+    assert uris(statement) == URLS
+    assert URLS.keys() == {"authorize", "token", "introspect", "revoke"}
 
 
 def test_patch_formats_are_told_as_soon_as_a_type_is_patched(statement: dict):
     kept = replace(BY_TYPE["Encounter"], interactions=("search-type",))
 
-    told = capability(BASE, token_url=TOKEN, rows=(kept,))
+    told = capability(BASE, oauth=URLS, rows=(kept,))
 
     assert "patchFormat" not in told
     assert statement["patchFormat"] == ["application/json-patch+json", "application/fhir+json"]
@@ -116,7 +112,7 @@ def test_patch_formats_are_told_as_soon_as_a_type_is_patched(statement: dict):
 
 
 def test_the_same_statement_has_the_same_etag_and_another_has_another():
-    one, same, other = (write(capability(base, token_url=TOKEN)) for base in (BASE, BASE, "https://b/fhir"))
+    one, same, other = (write(capability(base, oauth=URLS)) for base in (BASE, BASE, "https://b/fhir"))
 
     assert one == same
     assert etag(one) == etag(same) != etag(other)

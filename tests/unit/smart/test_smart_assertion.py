@@ -9,12 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from joserfc.jwk import KeySet
 from smart_forging import FORGED, SECOND, At, Genuine, at_now, der, ec, encoded, jws, rsa, signature
+from smart_pledges import desk_of
 
 from fhir_bridge import clock
 from fhir_bridge.smart import keys
 from fhir_bridge.smart.assertion import ASSERTION_TYPE
 from fhir_bridge.smart.client import Client, secret_hash
-from fhir_bridge.smart.flows import Desk, token_response
+from fhir_bridge.smart.flows import token_response
 from fhir_bridge.smart.jwks import JwksCache
 from fhir_bridge.smart.token import Place
 
@@ -122,8 +123,9 @@ class Door:
         self.used[iss, jti] = exp
         return is_first
 
-    def desk(self) -> Desk:
-        return Desk(CLIENTS.get, self.first_use, self.cache, SIGNING, PLACE, TOKEN_URL, 300)
+    def desk(self):
+        found = desk_of(CLIENTS.get, SIGNING, place=PLACE)
+        return replace(found, first_use=self.first_use, cache=self.cache, token_url=TOKEN_URL)
 
     def ask(self, assertion: str, **form: str):
         sent = {

@@ -5,15 +5,15 @@ import logging
 
 import pytest
 from smart_forging import at_now
+from smart_pledges import desk_of
 
 from fhir_bridge.smart import keys
 from fhir_bridge.smart.assertion import ASSERTION_TYPE
 from fhir_bridge.smart.client import LONGEST_SCOPE, Client, secret_hash
 from fhir_bridge.smart.compact import LONGEST
-from fhir_bridge.smart.discovery import smart_configuration
-from fhir_bridge.smart.flows import Desk, token_response
+from fhir_bridge.smart.discovery import openid_configuration, smart_configuration
+from fhir_bridge.smart.flows import token_response
 from fhir_bridge.smart.grant import Grant
-from fhir_bridge.smart.jwks import JwksCache
 from fhir_bridge.smart.password import hashed
 from fhir_bridge.smart.token import Place, Verifier
 
@@ -32,7 +32,7 @@ CLIENTS = {
 
 
 def ask(headers=None, **form):
-    desk = Desk(CLIENTS.get, lambda *_: True, JwksCache(allow_private=False), SIGNING, PLACE, "https://t", 300)
+    desk = desk_of(CLIENTS.get, SIGNING, place=PLACE)
     sent = {"grant_type": "client_credentials", "scope": "system/*.rs"} | form
     return token_response(desk, {name: value for name, value in sent.items() if value is not None}, headers or {})
 
@@ -130,7 +130,7 @@ def test_a_request_without_grant_type_is_invalid(missing):
     assert (answer.status, answer.body["error"]) == (400, "invalid_request")
 
 
-@pytest.mark.parametrize("kind", ["password", "authorization_code", "client_credentials ", "CLIENT_CREDENTIALS", 'é"'])
+@pytest.mark.parametrize("kind", ["password", "implicit", "client_credentials ", "CLIENT_CREDENTIALS", 'é"'])
 def test_another_grant_type_is_not_supported(kind):
     answer = by_form(grant_type=kind)
     assert (answer.status, answer.body["error"]) == (400, "unsupported_grant_type")
@@ -200,12 +200,26 @@ def test_nothing_that_proves_a_client_is_shown_or_logged(caplog):
 
 def test_the_configuration_lists_what_is_served():
     found = smart_configuration("https://bridge.example/path", ("system/Encounter.rs",))
-    assert found["token_endpoint"] == "https://bridge.example/path/oauth/token"
+    for name in ("authorization", "token", "introspection", "revocation"):
+        assert found[f"{name}_endpoint"].startswith("https://bridge.example/path/oauth/")
+    assert (found["issuer"], found["jwks_uri"]) == (
+        "https://bridge.example/path",
+        "https://bridge.example/path/oauth/jwks",
+    )
     assert found["token_endpoint_auth_signing_alg_values_supported"] == ["RS384", "ES384"]
-    assert found["grant_types_supported"] == ["client_credentials"]
+    assert found["grant_types_supported"] == ["authorization_code", "refresh_token", "client_credentials"]
     assert found["code_challenge_methods_supported"] == ["S256"]
     assert found["scopes_supported"] == ["system/Encounter.rs"]
-    assert "issuer" not in found
+
+
+def test_the_configuration_of_the_openid_provider_says_the_same_and_how_id_tokens_are_signed():
+    smart = smart_configuration("https://bridge.example", ("openid",))
+    found = openid_configuration("https://bridge.example", ("openid",))
+    assert {name: found[name] for name in smart.keys() - {"capabilities"}} == {
+        name: smart[name] for name in smart.keys() - {"capabilities"}
+    }
+    assert found["id_token_signing_alg_values_supported"] == ["RS256"]
+    assert found["request_uri_parameter_supported"] is False
 
 
 def test_a_password_is_hashed_with_argon2id_and_never_twice_the_same():
