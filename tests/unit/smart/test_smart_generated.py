@@ -16,7 +16,7 @@ from test_smart_token import GOOD, verifier
 
 from fhir_bridge.errors import Unauthenticated
 from fhir_bridge.smart.assertion import ASSERTION_TYPE
-from fhir_bridge.smart.flows import _Request, _Server
+from fhir_bridge.smart.flows import Request, Server
 
 COUNT = 2_500  # for each of four doors
 SEED = 20_261_128
@@ -98,9 +98,9 @@ def by_assertion(door: Door):
 
     def accepted(token: str) -> bool:
         form = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": token}
-        request: OAuth2Request = _Request(form, {})
+        request: OAuth2Request = Request(form, {})
         try:
-            _Server(door.desk()).authenticate_client(request, ["private_key_jwt"])
+            Server(door.desk()).authenticate_client(request, ["private_key_jwt"])
         except InvalidClientError:
             return False
         return True
