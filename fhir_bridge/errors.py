@@ -104,6 +104,16 @@ class UnsupportedMediaType(BridgeError):
     status, issue = 415, "not-supported"
 
 
+class NoSuchRange(BridgeError):
+    """Bytes beyond the end of a content of `size` bytes."""
+
+    status, issue = 416, "value"
+
+    def __init__(self, text: str, *, size: int | None) -> None:
+        super().__init__(text)
+        self.size = size
+
+
 class TooLarge(BridgeError):
     """A body over its limit."""
 

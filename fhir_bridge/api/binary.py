@@ -16,6 +16,7 @@ from fhir_bridge.errors import UnsupportedMediaType
 from fhir_bridge.fhir.resource.writer import write
 from fhir_bridge.verbs.binary import content_type_of, context_of, opened, raw_json
 from fhir_bridge.verbs.intake import Intake
+from fhir_bridge.verbs.part import leaves, part_of
 from fhir_bridge.verbs.transcript import is_rendered, rendered
 from fhir_bridge.verbs.write import create as create_row
 from fhir_bridge.verbs.write import update as update_row
@@ -33,7 +34,7 @@ routes = Blueprint("binary", __name__, url_prefix="/fhir/Binary")
 
 _THREE_DIVIDES: Final = 48 * 1024
 # Shown by a browser without being run; everything else is offered as a download.
-_HARMLESS: Final = ("audio/", "text/plain")
+_HARMLESS: Final = ("audio/", "text/plain", "application/pdf")
 
 
 @routes.post("")
@@ -83,14 +84,24 @@ def _answered(row: Row, content: StoredBlob, file: BinaryIO) -> Response:
     if respond.is_known(row):
         answer = Response(status=304, headers=respond.versioned(row))
     elif not wants_raw(stored):
-        answer = respond.body(_as_json(row.body, file), headers=respond.versioned(row))
+        part = part_of(row, request.args.items(multi=True))
+        text = _as_json(part.body, file) if leaves("data", request.args.items(multi=True)) else part.body
+        answer = respond.body(text, headers=respond.versioned(row))
     else:
         answer = Response(wrap_file(request.environ, file), content_type=stored, direct_passthrough=True)
         answer.headers.update(respond.versioned(row) | _shown_as(stored, context_of(row)))
         answer.content_length = content.size
-        answer.make_conditional(request, accept_ranges=True, complete_length=content.size)
+        answer.headers["Accept-Ranges"] = "bytes"
+        if _is_one_range():
+            answer.make_conditional(request, accept_ranges=True, complete_length=content.size)
     answer.call_on_close(file.close)
     return answer
+
+
+def _is_one_range() -> bool:
+    """Tell whether one range of bytes is asked for; a Range of another kind is none (RFC 9110 section 14.2)."""
+    asked = request.range
+    return asked is not None and asked.units == "bytes" and len(asked.ranges) == 1
 
 
 def _shown_as(stored: str, context: str | None) -> dict[str, str]:

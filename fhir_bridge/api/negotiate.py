@@ -20,6 +20,9 @@ _ANSWERED_WITH: Final = {
     "text/json": "application/json",
 }
 _FORMATS: Final = {"json": FHIR_JSON, "application/json": FHIR_JSON, FHIR_JSON: FHIR_JSON}
+_OF_FHIR: Final = frozenset(
+    {FHIR_JSON, "application/json+fhir", "application/json", "text/json", "application/fhir+xml"}
+)
 _READ: Final = frozenset({FHIR_JSON, "application/json", "application/json+fhir", "text/json"})
 
 
@@ -83,7 +86,7 @@ def wants_raw(stored: str) -> bool:
     accepted = _accepted()
     if not accepted or stored in accepted:
         return True
-    return not any(mime in {FHIR_JSON, "application/json+fhir", "application/json", "text/json"} for mime in accepted)
+    return _OF_FHIR.isdisjoint(accepted)
 
 
 def asks_for_sound() -> bool:

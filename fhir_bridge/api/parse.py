@@ -8,15 +8,30 @@ from flask import Response, g, request
 
 from fhir_bridge.api import respond
 from fhir_bridge.api.guard import bridge
-from fhir_bridge.api.negotiate import JSON_PATCH, answered_with, require_fhir_body, require_plain_encoding
-from fhir_bridge.errors import BadParameter, Invalid, Issue, Malformed, MethodNotAllowed, NoSuchRoute
+from fhir_bridge.api.negotiate import (
+    FHIR_JSON,
+    JSON_PATCH,
+    answered_with,
+    is_fhir_body,
+    require_fhir_body,
+    require_plain_encoding,
+)
+from fhir_bridge.errors import (
+    BadParameter,
+    Invalid,
+    Issue,
+    Malformed,
+    MethodNotAllowed,
+    NoSuchRoute,
+    UnsupportedMediaType,
+)
 from fhir_bridge.fhir.resource.fhir_patch import fhir_patched
 from fhir_bridge.fhir.resource.json_patch import json_patched
 from fhir_bridge.fhir.resource.reader import read
 from fhir_bridge.fhir.rest.served import BY_TYPE, offers
 from fhir_bridge.verbs import foreign
 from fhir_bridge.verbs.conditional import pairs_of
-from fhir_bridge.verbs.write import Writer
+from fhir_bridge.verbs.write import NOTHING, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,6 +55,7 @@ _METHODS: Final[tuple[dict[Interaction, str], ...]] = (
 _BY_CRITERIA: Final[dict[Interaction, str]] = {"update": "PUT", "patch": "PATCH", "delete": "DELETE"}
 _RENDERING: Final = frozenset({"_format", "_pretty"})
 _LONGEST_VID: Final = 10
+_NO_VID: Final = -1
 
 
 def writer(who: Grant, intake: Intake) -> Writer:
@@ -89,14 +105,16 @@ def unless() -> Pairs:
 
 
 def expected_version() -> int | None:
-    """Return the version that If-Match names (http.html#concurrency)."""
+    """Return the version that If-Match names (http.html#concurrency); 0: none may be there (If-None-Match: *)."""
     tag = request.headers.get("If-Match")
     if tag is None:
-        return None
+        is_first = request.method == "PUT" and request.headers.get("If-None-Match", "").strip() == "*"
+        return NOTHING if is_first else None
     version = tag.strip().removeprefix("W/").strip('"')
     if not version.isascii() or not version.isdigit():
         raise BadParameter('If-Match names a version, such as W/"3"')
-    return int(version[:_LONGEST_VID])  # longer than any there is: it will not be met
+    # Longer than any there is, or below the first: it will not be met.
+    return int(version[:_LONGEST_VID]) or _NO_VID
 
 
 def stream() -> Iterator[bytes]:
@@ -111,6 +129,8 @@ def change(intake: Intake) -> Callable[[Json], Json]:
         require_plain_encoding()
         text = intake.small(stream(), limit=bridge().settings.max_json_bytes)
         return lambda json: json_patched(json, text)
+    if not is_fhir_body():
+        raise UnsupportedMediaType(f"Send the patch as {JSON_PATCH}, or as Parameters in {FHIR_JSON}")
     parameters = body(intake, "Parameters", limit=bridge().settings.max_json_bytes)
     return lambda json: fhir_patched(json, parameters)
 

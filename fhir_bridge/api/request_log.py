@@ -15,6 +15,7 @@ from fhir_bridge.errors import (
     BridgeError,
     Malformed,
     MethodNotAllowed,
+    NoSuchRange,
     NoSuchRoute,
     TooLarge,
     UnsupportedMediaType,
@@ -78,6 +79,8 @@ def _http(failure: HTTPException) -> Response:
     if isinstance(failure, werkzeug.exceptions.MethodNotAllowed):
         allow = tuple(sorted(failure.valid_methods or ()))
         return _refused(MethodNotAllowed("This path does not have this method", allow=allow))
+    if isinstance(failure, werkzeug.exceptions.RequestedRangeNotSatisfiable):
+        return _refused(NoSuchRange("The content ends before this range begins", size=failure.length))
     kind, text = _OF_STATUS.get(failure.code or 400, (Malformed, "The request cannot be read"))
     return _refused(kind(text))
 

@@ -15,6 +15,7 @@ from fhir_bridge.errors import (
     Forbidden,
     Issue,
     MethodNotAllowed,
+    NoSuchRange,
     NotAcceptable,
     OAuthError,
     Unauthenticated,
@@ -139,6 +140,8 @@ def _about(failure: BridgeError) -> dict[str, str]:
     if isinstance(failure, Unauthenticated):
         challenge = f'{REALM}, error="{failure.challenge}"' if failure.challenge else REALM
         headers["WWW-Authenticate"] = challenge
+    if isinstance(failure, NoSuchRange):
+        headers["Content-Range"] = f"bytes */{failure.size}"
     if isinstance(failure, MethodNotAllowed):
         headers["Allow"] = ", ".join(failure.allow)
     if isinstance(failure, Forbidden):

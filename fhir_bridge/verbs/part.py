@@ -31,5 +31,15 @@ def shown_as(request: SearchRequest) -> Callable[[str], str]:
 
 def part_of(row: Row, pairs: Iterable[tuple[str, str]]) -> Row:
     """Return the part of a resource that a read asks for (http.html#read)."""
-    asked = [pair for pair in pairs if pair[0] in _NAMES]
-    return replace(row, body=shown_as(parse(row.type, asked, strict=True))(row.body)) if asked else row
+    asked = _asked(pairs)
+    return replace(row, body=shown_as(asked)(row.body)) if asked.used else row
+
+
+def leaves(name: str, pairs: Iterable[tuple[str, str]]) -> bool:
+    """Tell whether the part that a read asks for has an element that no summary has, such as Binary.data."""
+    asked = _asked(pairs)
+    return asked.summary not in {"true", "text"} and (not asked.elements or name in asked.elements)
+
+
+def _asked(pairs: Iterable[tuple[str, str]]) -> SearchRequest:
+    return parse(None, [pair for pair in pairs if pair[0] in _NAMES], strict=True)

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from fhir_bridge.verbs.plan import Condition
 
 
+NOTHING: Final = 0  # the version that is expected where nothing, or only a deletion, may be
+_STALE: Final = "If-Match names another version than the current one: read it again"
+THERE: Final = Issue("informational", "Nothing was stored: this one is there already", severity="information")
+
+
 @dataclass(frozen=True)
 class Writer:
     """Who writes, with which audio, in which request; `provenance` is stored beside what is written."""
@@ -95,7 +100,7 @@ def create(by: Writer, json: Json, *, unless: Pairs = ()) -> Written:
     def attempt() -> Written:
         row = match(by.bridge, filter_)
         if row is not None:
-            return Written(row, is_new=False, keeps_audio=False)
+            return Written(row, is_new=False, hints=(THERE,), keeps_audio=False)
         return _created(by, json, condition(filter_, None))
 
     return settled(attempt)
@@ -145,7 +150,7 @@ def _created(by: Writer, json: Json, conditions: tuple[Condition, ...]) -> Writt
     try:
         row = commit(by.bridge, by.grant.tenant, plan, [entry(case, by.request, 201)])[0]
     except Taken as taken:
-        return Written(existing_of(case, taken), is_new=False, keeps_audio=False)
+        return Written(existing_of(case, taken), is_new=False, hints=(THERE,), keeps_audio=False)
     return Written(row, is_new=True, hints=hints_of(case), keeps_audio=bool(plan.contents))
 
 
@@ -160,8 +165,9 @@ def updated(
     """
     type_, id_ = str(json["resourceType"]), str(json["id"])
     current = current_of(by.bridge, by.grant, type_, id_)
-    if expect is not None and (current is None or current.vid != expect):
-        raise VersionConflict("If-Match names another version than the current one: read it again")
+    if expect not in {None, current.vid if current else NOTHING}:
+        known = "If-None-Match is *, and the resource is there: read it" if expect == NOTHING else _STALE
+        raise VersionConflict(known)
     if seen is not None and (current is None or current.vid != seen):
         raise Moved
     # What is planned from the version there is holds for that one only; what is sent replaces any.

@@ -272,3 +272,36 @@ def test_what_may_be_found_but_not_written_stays_as_it_is(new_ehr, ehr):
     assert limited.call("PATCH", f"Patient?{known()}", LANGUAGE, Content_Type=JSON_PATCH).status == 404
     assert limited.put(f"Patient?{known()}", patient(gender="male")).status == 404
     assert ehr.get(f"Patient/{beyond}").headers["ETag"] == 'W/"1"'
+
+
+def test_an_update_that_shall_only_create_overwrites_nothing(ehr):
+    new = example("patient", id="p9")
+    made = ehr.put("Patient/p9", new, If_None_Match="*")
+    again = ehr.put("Patient/p9", new | {"active": False}, If_None_Match="*")
+
+    assert made.status == 201
+    assert (again.status, again.issue["code"]) == (412, "conflict")
+    assert "If-None-Match" in again.issue["details"]["text"]
+    assert ehr.get("Patient/p9").json["meta"]["versionId"] == "1"
+    ehr.call("DELETE", "Patient/p9")
+    assert ehr.put("Patient/p9", new, If_None_Match="*").status == 201
+    one = f"Patient?identifier={new['identifier'][0]['system']}|{new['identifier'][0]['value']}"
+    assert ehr.put(one, new, If_None_Match="*").status == 412
+    assert ehr.put("Patient/p10", example("patient", id="p10"), If_Match='W/"0"').status == 412
+
+
+def test_what_a_create_finds_is_not_said_to_be_stored(ehr):
+    sent = example("patient", id=None, identifier=[{"system": "urn:test", "value": "there"}])
+    header = {"If_None_Exist": "identifier=urn:test|there", "Prefer": "return=OperationOutcome"}
+    entry = {
+        "resource": sent,
+        "request": {"method": "POST", "url": "Patient", "ifNoneExist": "identifier=urn:test|there"},
+    }
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
+
+    stored, found = ehr.post("Patient", sent, **header), ehr.post("Patient", sent, **header)
+    within = ehr.post("", bundle, Prefer="return=OperationOutcome").json["entry"][0]["response"]["outcome"]
+
+    assert stored.issue["details"]["text"] == "Stored as sent"
+    for outcome in (found.json, within):
+        assert outcome["issue"][0]["details"]["text"] == "Nothing was stored: this one is there already"

@@ -299,3 +299,12 @@ def test_a_slash_at_the_end_means_nothing(ehr):
     assert ehr.get("").json["resourceType"] == ehr.get("/").json["resourceType"] == "Bundle"
     assert ehr.call("DELETE", f"{path}/").status == 204
     assert ehr.get(f"{path}//").status == 404
+
+
+def test_a_patch_in_a_form_that_is_not_read_is_told_those_that_are(ehr):
+    path = f"Patient/{ehr.create(example('patient'))}"
+    for kind in ("application/merge-patch+json", "application/xml-patch+xml"):
+        answer = ehr.call("PATCH", path, b"{}", Content_Type=kind)
+        assert (answer.status, answer.issue["code"]) == (415, "not-supported")
+        for offered in ("application/json-patch+json", "application/fhir+json"):
+            assert offered in answer.issue["details"]["text"]

@@ -582,6 +582,43 @@ def test_the_bytes_of_each_version_of_a_binary_are_read_raw_or_in_ranges_or_in_f
     assert ehr.get(f"Binary/{made['id']}/_history/2").status == 410
 
 
+def test_a_range_that_is_not_there_is_told_the_size_and_one_that_is_not_understood_is_none(ehr):
+    place = f"Binary/{ehr.post('Binary', b'0123456789', Content_Type='text/plain').json['id']}"
+
+    beyond = ehr.get(place, Range="bytes=10-")
+    assert (beyond.status, beyond.issue["code"], beyond.headers["Content-Range"]) == (416, "value", "bytes */10")
+    for strange in ("bytes=0-1,4-5", "bytes=x", "lines=0-1"):
+        whole = ehr.get(place, Range=strange)
+        assert (whole.status, whole.raw, whole.headers["Accept-Ranges"]) == (200, b"0123456789", "bytes"), strange
+    assert (ehr.get(place, Range="bytes=-3").status, ehr.get(place, Range="bytes=-3").raw) == (206, b"789")
+
+
+def test_a_part_of_a_binary_leaves_its_data_out(ehr):
+    place = (
+        f"Binary/{ehr.post('Binary', b'0123', Content_Type='text/plain', X_Security_Context='Patient/p').json['id']}"
+    )
+    fhir = {"Accept": "application/fhir+json"}
+    for asked, there in {
+        "_summary=true": {"securityContext"},
+        "_summary=text": set(),
+        "_elements=contentType": set(),
+        "_elements=data": {"data"},
+        "_summary=data": {"data", "securityContext"},
+    }.items():
+        found = ehr.get(f"{place}?{asked}", **fhir).json
+        assert set(found) == {"resourceType", "id", "meta", "contentType", *there}, asked
+        assert found["meta"]["tag"][0]["code"] == "SUBSETTED"
+    assert ehr.get(f"{place}?_summary=false", **fhir).json["data"] == "MDEyMw=="
+    assert ehr.get(f"{place}?_summary=true").raw == b"0123"
+
+
+def test_fhir_in_another_format_is_not_taken_for_bytes(ehr):
+    place = f"Binary/{ehr.post('Binary', b'0123', Content_Type='application/pdf').json['id']}"
+    assert ehr.get(place, Accept="application/fhir+xml").status == 406
+    shown = ehr.get(place, Accept="text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")
+    assert (shown.raw, shown.headers["Content-Disposition"]) == (b"0123", "inline")
+
+
 def test_a_binary_keeps_its_content_beyond_a_deletion(ehr):
     ehr.call("PUT", "Binary/b", b"first", Content_Type="text/plain")
     ehr.call("DELETE", "Binary/b")

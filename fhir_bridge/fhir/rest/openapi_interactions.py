@@ -120,12 +120,12 @@ def _history_type(row: Served) -> Routes:
 def _update(row: Served) -> Routes:
     one: Json = {
         **begun(row, "update", "u", f"Replace {an(row.type)}, or create it under the EHR's own id"),
-        "parameters": parameters("id", "ifMatch", "prefer"),
+        "parameters": parameters("id", "ifMatch", "ifNothing", "prefer"),
         **_replaced(row),
     }
     matching: Json = {
         **begun(row, "updateMatching", "us", f"Replace the one {row.type} that meets the criteria, or create it"),
-        "parameters": [*criteria(row), *parameters("ifMatch", "prefer")],
+        "parameters": [*criteria(row), *parameters("ifMatch", "ifNothing", "prefer")],
         **_replaced(row),
     }
     return _by_id_and_bycriteria(row, "put", one, matching)

@@ -254,6 +254,12 @@ PARAMETERS: Final[Json] = {
         "schema": {"type": "string", "pattern": r'^W/"[A-Za-z0-9\-.]{1,64}"$'},
         "description": 'The version this update is based on, such as W/"1"; another current one answers 412',
     },
+    "ifNothing": {
+        "name": "If-None-Match",
+        "in": "header",
+        "schema": {"const": "*"},
+        "description": "Only create: 412 when the resource is there",
+    },
     "prefer": {
         "name": "Prefer",
         "in": "header",

@@ -22,7 +22,7 @@ from fhir_bridge.verbs.delete import told as deletion_told
 from fhir_bridge.verbs.holds import holds
 from fhir_bridge.verbs.plan import Moved, Plan, Taken, commit, merged
 from fhir_bridge.verbs.policy import allowed
-from fhir_bridge.verbs.write import entry, existing_of, hints_of, planned, with_provenance
+from fhir_bridge.verbs.write import THERE, entry, existing_of, hints_of, planned, with_provenance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -175,7 +175,7 @@ class Transaction:
             if target.ask.method == "DELETE" or row is None:
                 done[index] = answers.deleted(returns=self.returns)
             else:
-                hints = hints_of(case) if case else ()
+                hints = hints_of(case) if case else (THERE,)
                 is_new = case is not None and target.current is None
                 done[index] = answers.stored(row, is_new=is_new, hints=hints, returns=self.returns)
         for ask in self.asks:

@@ -26,6 +26,7 @@ TREE = {
     "UnsupportedMediaType": (415, "not-supported"),
     "WrongOffset": (409, "conflict"),
     "WrongProtocol": (412, "not-supported"),
+    "NoSuchRange": (416, "value"),
     "TooLarge": (413, "too-long"),
     "NotFound": (404, "not-found"),
     "Gone": (410, "deleted"),
