@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Engine, create_engine, event
@@ -72,7 +73,13 @@ def engine_of(url: URL, *, read_only: bool = False, waits: bool = True) -> Engin
 
 
 def _sqlite(url: URL, *, read_only: bool, waits: bool) -> Engine:
-    """SQLite whose driver never says BEGIN: whoever writes or reads says it himself."""
+    """SQLite whose driver never says BEGIN: whoever writes or reads says it himself.
+
+    The file, and with it its log, is for nobody but the user of the process: it holds patients' data.
+    """
+    if url.database is not None:
+        with suppress(OSError):  # no folder, or no right to write there: the first connection will say so
+            Path(url.database).touch(mode=0o600)
     engine = create_engine(url, pool_size=0, connect_args={"isolation_level": None, "timeout": BUSY_SECONDS})
 
     def prepare(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -29,6 +30,17 @@ def test_the_revisions_make_what_the_tables_say(settings):
         assert compare_metadata(MigrationContext.configure(conn, opts=options), tables.metadata) == []
         assert _details(conn) == _details_of_tables(settings)
     engine.dispose()
+
+
+def test_an_embedded_database_is_for_nobody_but_its_own_user(tmp_path):
+    settings = Settings(data_dir=tmp_path / "data", secret_key="a key for tests only")
+    schema.migrate(settings)
+    with closing(store_package.Store.open(settings)) as store:
+        store.read(oauth.tenants)
+        modes = {path.suffix: path.stat().st_mode & 0o777 for path in settings.data_dir.glob("*.db*")}
+
+    assert {".db", ".db-wal", ".db-shm"} <= set(modes)
+    assert set(modes.values()) == {0o600}
 
 
 def _details(conn) -> dict[str, object]:
