@@ -64,8 +64,8 @@ def _uploaded(case: Case, url: str) -> StoredBlob:
     type_, _, id_ = (encode.reference(url, base=case.bridge.base) or "").partition("/")
     if type_ != "Binary":
         raise BusinessRule(
-            "Audio of another host is fetched where FHIR_BRIDGE_AUDIO_HOSTS names the host and it answers: "
-            "upload it here as a Binary and name that",
+            "Upload the audio here as a Binary and name that; from another host it is fetched only if "
+            "FHIR_BRIDGE_AUDIO_HOSTS names the host and it gives the recording",
             at=URL,
         )
     if (sent := case.uploads.get(f"Binary/{id_}")) is not None:
