@@ -1,6 +1,6 @@
 """What a recording is, and its bytes by time."""
 
-from fhir_bridge.audio.slices import Form, Slice, audio_format, preferred, slices, upload
+from fhir_bridge.audio.slices import Form, Slice, audio_format, preferred, slices, taken_whole, upload
 from fhir_bridge.audio.sniff import HEAD, Sniffed, agrees, sniff
 from fhir_bridge.audio.sound import Probe, Sound, inspect, probe
 
@@ -18,5 +18,6 @@ __all__ = [
     "probe",
     "slices",
     "sniff",
+    "taken_whole",
     "upload",
 ]

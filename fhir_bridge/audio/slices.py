@@ -114,6 +114,11 @@ def slices(
     return _sized(_remuxed(file, sound, max(0.0, start)), None, seconds)
 
 
+def taken_whole(sound: Sound) -> bool:
+    """Tell whether Corti takes the recording whole as it is (corti-api 5.1)."""
+    return sound.container not in {"aiff", "aac"}
+
+
 def upload(file: BinaryIO, sound: Sound) -> Iterator[bytes]:
     """Give a recording as Corti takes it whole (corti-api 5.1), piece by piece.
 

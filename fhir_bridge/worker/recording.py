@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from fhir_bridge import points
-from fhir_bridge.audio import slices
+from fhir_bridge.audio import slices, taken_whole
+from fhir_bridge.audio import upload as uploaded
 from fhir_bridge.corti.recorded import FactDraft, TranscriptDraft
 from fhir_bridge.errors import CortiNotFound, CortiRefused, CortiTimeout
 from fhir_bridge.mapping.segments import text_of
@@ -18,7 +19,7 @@ from fhir_bridge.worker.resume import Session
 from fhir_bridge.worker.stream import config_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import BinaryIO
 
     from fhir_bridge.corti.messages import Fact, Segment, StreamConfig
@@ -26,9 +27,7 @@ if TYPE_CHECKING:
     from fhir_bridge.worker.rooms import Run
     from fhir_bridge.worker.stream import Scene
 
-# What POST …/recordings/ takes as it is; all else is encoded once more (corti-api 5.1).
-TAKEN: Final = frozenset({"wav", "mp3", "mp4", "webm", "ogg", "flac"})
-MOST_BYTES: Final = 150 * 1000 * 1000
+MOST_BYTES: Final = 150 * 1000 * 1000  # of one recording (corti-api 5.1)
 _PATIENCE: Final = 3_600.0  # seconds for a transcript
 _POLLS: Final = (0.5, 1.0, 2.0, 2.0, 5.0)  # then the last one again
 _VISIBLE: Final = (1.0, 2.0, 5.0, 5.0)  # an uploaded recording is found some seconds later (corti-api 1.5)
@@ -58,16 +57,33 @@ def upload(run: Run, scene: Scene) -> None:
 
 @contextmanager
 def _file(run: Run, scene: Scene) -> Iterator[BinaryIO]:
-    """Open the recording as Corti takes it."""
+    """Open the recording as Corti takes it: as it is, in another container, or as Opus when that were too large."""
     sound = scene.recording.sound
     with sound_of(run, scene.recording.media) as file:
         size = file.seek(0, io.SEEK_END)
         file.seek(0)
-        if sound.container in TAKEN and size <= MOST_BYTES:
+        if size <= MOST_BYTES and taken_whole(sound):
             yield file
-        else:
-            # Opus of an hour is about 15 MB: it may be held, and nothing unencrypted touches the disk.
-            yield io.BytesIO(b"".join(one.payload for one in slices(file, sound, as_="webm")))
+            return
+        opus = (one.payload for one in slices(file, sound, as_="webm"))
+        with _kept_aside(run, opus if size > MOST_BYTES else uploaded(file, sound)) as made:
+            yield made
+
+
+@contextmanager
+def _kept_aside(run: Run, pieces: Iterable[bytes]) -> Iterator[BinaryIO]:
+    """Hold what was made of a recording as the recording itself is held: encrypted on the disk, not in memory."""
+    blobs, key = run.rooms.blobs, run.account.audio_key
+    with blobs.create(key) as writer:
+        for piece in pieces:
+            writer.write(piece)
+            run.hold.check()
+        blob = writer.commit()
+    try:
+        with blobs.reader(blob.id, blob.wrapped_key, key, blob.size) as file:
+            yield file
+    finally:
+        blobs.delete(blob.id)
 
 
 def _transcribed(run: Run, scene: Scene, recording: str, config: StreamConfig) -> tuple[Segment, ...]:

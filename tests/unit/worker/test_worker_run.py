@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
+
+import av
 import pytest
 
+from fhir_bridge.sandbox.numbers import make_wav
 from fhir_bridge.store import verify
 from fhir_bridge.store.states import State
+from fhir_bridge.worker import recording
 
 FACTS = 5  # in 200 numbers
+RECORDING = [{"url": "urn:x-fhir-bridge:transport", "valueCode": "recording"}]
 
 
 @pytest.fixture(autouse=True)
@@ -84,8 +90,7 @@ def test_a_recording_becomes_a_transcript_and_facts(ward):
 
 def test_a_recording_can_be_uploaded_instead(ward):
     encounter = ward.admit()
-    extension = [{"url": "urn:x-fhir-bridge:transport", "valueCode": "recording"}]
-    media = ward.record(encounter, 200, extension=extension)
+    media = ward.record(encounter, 200, extension=RECORDING)
 
     ward.work()
 
@@ -93,6 +98,49 @@ def test_a_recording_can_be_uploaded_instead(ward):
     assert ward.numbers() == list(range(200))
     assert len(ward.facts()) == FACTS
     assert not ward.sandbox.state.sessions
+
+
+def aiff(sound: bytes) -> bytes:
+    """Put the samples of a WAV file into AIFF."""
+    made = io.BytesIO()
+    with av.open(io.BytesIO(sound), format="wav") as source, av.open(made, "w", format="aiff") as sink:
+        stream = sink.add_stream("pcm_s16be", rate=source.streams.audio[0].rate, layout="mono")
+        for frame in source.decode(audio=0):
+            sink.mux(stream.encode(frame))
+        sink.mux(stream.encode(None))
+    return made.getvalue()
+
+
+def files_of(ward):
+    return [path for path in (ward.rooms.settings.data_dir / "audio").rglob("*") if path.is_file()]
+
+
+def uploads(ward):
+    [interaction] = ward.sandbox.state.interactions.values()
+    return [one.content for one in interaction.recordings.values()]
+
+
+def test_what_corti_does_not_take_whole_is_uploaded_without_loss_and_not_left_lying_about(ward):
+    media = ward.record(ward.admit(), aiff(make_wav(80)), "audio/aiff", extension=RECORDING)
+
+    ward.work()
+
+    assert ward.task_of(media)["status"] == "completed"
+    assert ward.numbers() == list(range(80))
+    assert [one[:4] for one in uploads(ward)] == [b"fLaC"]
+    assert len(files_of(ward)) == 1
+
+
+def test_what_is_too_large_for_corti_is_uploaded_as_opus(ward, monkeypatch):
+    monkeypatch.setattr(recording, "MOST_BYTES", 100_000)
+    media = ward.record(ward.admit(), 80, extension=RECORDING)
+
+    ward.work()
+
+    assert ward.task_of(media)["status"] == "completed"
+    assert ward.numbers() == list(range(80))
+    assert [one[:4] for one in uploads(ward)] == [b"\x1aE\xdf\xa3"]
+    assert len(files_of(ward)) == 1
 
 
 def test_two_recordings_of_an_encounter_follow_one_another(ward):
@@ -306,9 +354,6 @@ def test_a_late_ticket_does_nothing(ward):
     ward.run(job.id, 99)
 
     assert ward.all("Task") == before
-
-
-RECORDING = [{"url": "urn:x-fhir-bridge:transport", "valueCode": "recording"}]
 
 
 def test_a_transcript_that_takes_its_time_is_waited_for(ward):
