@@ -20,6 +20,9 @@ from browser import App, Browser, add_app, add_user
 
 from fhir_bridge import clock
 from fhir_bridge.app import create_app
+from fhir_bridge.fhir.resource.check import checked
+from fhir_bridge.fhir.resource.models import model_of
+from fhir_bridge.fhir.resource.reader import read
 from fhir_bridge.smart.client import secret_hash
 from fhir_bridge.store import oauth
 from fhir_bridge.worker.errands import Errands
@@ -126,9 +129,12 @@ class Ehr:
         return self._kept(_answer(self.http.open(url, method=method, data=body, headers=sent)))
 
     def _kept(self, answer: Answer) -> Answer:
-        """Keep what is FHIR, once, for the validators of other projects."""
+        """Check what is FHIR as if it was sent to us, and keep it for the validators of other projects; each once."""
         if answer.raw and answer.headers["Content-Type"].startswith("application/fhir+json"):
-            (self.received / f"{sha256(answer.raw).hexdigest()}.json").write_bytes(answer.raw)
+            file = self.received / f"{sha256(answer.raw).hexdigest()}.json"
+            if not file.exists():
+                model_of(checked(read(answer.raw)))
+                file.write_bytes(answer.raw)
         return answer
 
     def get(self, path: str, **headers: str) -> Answer:

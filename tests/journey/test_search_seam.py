@@ -80,7 +80,7 @@ RESOURCES = [
         ({"_lastUpdated": "gt2000"}, {"morning", "open", "short", "long"}),
         ({"_lastUpdated": "lt2000"}, set()),
     ],
-    ids=str,
+    ids=lambda each: "+".join(sorted(each)) if isinstance(each, set) else str(each),
 )
 def test_a_search_string_finds_what_it_says(store, query: dict[str, str], found: set[str]):
     versions = tuple(new_version(json, base=BASE) for json in RESOURCES)
