@@ -43,6 +43,7 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
         "request.lost": "kind epoch error",
         "sweep.done": "taken_over cancelled deleted",
         "sweep.failed": "round error",
+        "audit.sealed": "tenant n rows link",
         "upkeep.done": "commits audio strays assertions",
         "oauth.token": "client status error",
     }.items()

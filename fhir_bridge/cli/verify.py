@@ -12,9 +12,9 @@ from fhir_bridge.cli.opened import store_of
 from fhir_bridge.cli.shown import as_json, listed
 from fhir_bridge.errors import BlobDamaged
 from fhir_bridge.keyring import KeyRing
-from fhir_bridge.store import binaries, oauth, verify
+from fhir_bridge.store import audit_chain, binaries, oauth, verify
 from fhir_bridge.store.dispatch import Ledger
-from fhir_bridge.store.verify import Finding
+from fhir_bridge.store.finding import Finding
 from fhir_bridge.store.versions import now_ms
 
 if TYPE_CHECKING:
@@ -36,11 +36,13 @@ def command(*, as_json: bool) -> None:
     Prints what breaks a promise, by ids alone, and ends with 1 when there is any. May run beside a working bridge.
     """
     wanted = settings.load()
+    keys = KeyRing.open(wanted)
     with store_of(wanted) as store:
         found = [
             *store.read(verify.findings),
+            *store.read(lambda conn: tuple(audit_chain.broken(conn, oauth.chains(conn, keys)))),
             *_lasting(lambda: _stuck(store)),
-            *_lasting(lambda: frozenset(_unreadable(store, wanted))),
+            *_lasting(lambda: frozenset(_unreadable(store, keys, wanted))),
         ]
     rows = [{"law": one.law, "tenant": one.tenant, "row": one.row} for one in found]
     listed(rows, as_json=as_json, empty="Everything holds: nothing is lost, doubled or stuck.")
@@ -57,9 +59,9 @@ def _stuck(store: Store) -> frozenset[Finding]:
     return frozenset(store.read(lambda conn: verify.stuck(conn, unfinished)))
 
 
-def _unreadable(store: Store, wanted: Settings) -> Iterator[Finding]:
+def _unreadable(store: Store, keys: KeyRing, wanted: Settings) -> Iterator[Finding]:
     """Accepted audio is there, complete, and opens with its tenant's key (reliability.md, rule 1)."""
-    keys, blobs = KeyRing.open(wanted), Blobs.open(wanted)
+    blobs = Blobs.open(wanted)
     for tenant in store.read(oauth.tenants):
         audio_key = tenant.open_audio_key(keys)
         for content in _contents(store, tenant.id):

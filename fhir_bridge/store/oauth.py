@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -13,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from fhir_bridge import clock
 from fhir_bridge.errors import Duplicate
 from fhir_bridge.store import tables
+from fhir_bridge.store.audit_chain import Chain
 from fhir_bridge.store.versions import now_ms
 
 if TYPE_CHECKING:
@@ -37,6 +39,10 @@ class Tenant:
     def open_audio_key(self, keys: KeyRing) -> bytes:
         """Return the key under which this tenant's blob keys are wrapped."""
         return keys.unwrap(self.audio_key, about=_audio_key_of(self.id))
+
+    def open_chain(self, keys: KeyRing) -> Chain:
+        """Return what seals this tenant's audit, under a key made from its audio key."""
+        return Chain(self.id, hmac.digest(self.open_audio_key(keys), b"fhir-bridge audit chain", "sha256"))
 
     def open_corti_secret(self, keys: KeyRing) -> str | None:
         """Return the tenant's own Corti client secret; None: the settings' one is used."""
@@ -118,6 +124,11 @@ def tenant(conn: Connection, id_: str) -> Tenant | None:
 def tenants(conn: Connection) -> tuple[Tenant, ...]:
     """Return all tenants by name."""
     return _found(conn, Tenant, tables.tenant, true())
+
+
+def chains(conn: Connection, keys: KeyRing) -> tuple[Chain, ...]:
+    """Return what seals the audit of each tenant."""
+    return tuple(each.open_chain(keys) for each in tenants(conn))
 
 
 def _audio_key_of(id_: str) -> str:

@@ -16,12 +16,14 @@ from sqlalchemy import (
 
 from fhir_bridge.store import tables_sign_in
 from fhir_bridge.store.columns import Bytewise, metadata
+from fhir_bridge.store.tables_audit import audit, audit_head
 from fhir_bridge.store.tables_limits import circuit
 from fhir_bridge.store.tables_requests import asynchronous, upload, upload_part
 
 __all__ = [
     "asynchronous",
     "audit",
+    "audit_head",
     "blob",
     "circuit",
     "client",
@@ -194,48 +196,6 @@ fact = Table(
     Column("corti_id", Bytewise, primary_key=True),
     Column("observation", Bytewise, nullable=False),  # a resent fact with a new id shares its Observation
     Column("likeness", Bytewise, nullable=False),  # digest of group and normalised text
-)
-
-# One row for each interaction, shown as an AuditEvent. Inserted and never changed, but for the seal.
-audit = Table(
-    "audit",
-    metadata,
-    Column("n", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
-    Column("tenant", Bytewise, nullable=False),
-    Column("at_ms", BigInteger, nullable=False),
-    Column("request", Bytewise, nullable=False),  # X-Request-Id
-    Column("address", Bytewise),  # of whoever is at the other end of the connection
-    Column("client", Bytewise),
-    Column("user", Bytewise),
-    Column("verb", Bytewise, nullable=False),  # code of http://hl7.org/fhir/restful-interaction
-    Column("operation", Bytewise),  # its name, when the verb is operation
-    Column("type", Bytewise),
-    Column("id", Bytewise),
-    Column("patient", Bytewise),  # whose compartment it is in, as Patient/id
-    Column("query", Bytewise),  # as it was asked, without tokens
-    Column("status", Integer, nullable=False),
-    Column("issue", Bytewise),  # code of the first issue of a refusal
-    Column("hash", Bytewise),  # sealed by the sweep
-    Index("audit_at", "tenant", "at_ms", "n"),
-    Index(
-        "audit_patient",
-        "tenant",
-        "patient",
-        "at_ms",
-        "n",
-        postgresql_where=text("patient IS NOT NULL"),
-        sqlite_where=text("patient IS NOT NULL"),
-    ),
-    Index(
-        "audit_entity",
-        "tenant",
-        "type",
-        "id",
-        "at_ms",
-        "n",
-        postgresql_where=text("id IS NOT NULL"),
-        sqlite_where=text("id IS NOT NULL"),
-    ),
 )
 
 client = Table(

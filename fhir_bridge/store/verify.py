@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import and_, func, or_, select
 
 from fhir_bridge.store import tables
 from fhir_bridge.store.dispatch import WAITING, Ticket
+from fhir_bridge.store.finding import Finding
 from fhir_bridge.store.states import DISPATCHED, STATES, State
 
 if TYPE_CHECKING:
@@ -18,15 +18,6 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Select
 
 _V: Final = tables.version
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One broken invariant and the row that breaks it, by its ids."""
-
-    law: str
-    tenant: str
-    row: str
 
 
 def findings(conn: Connection) -> tuple[Finding, ...]:

@@ -7,10 +7,12 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from fhir_bridge import clock, log
+from fhir_bridge.keyring import KeyRing
 from fhir_bridge.store.dispatch import Executor, Ledger, Limits
 from fhir_bridge.worker.errands import EVERY_SECONDS, THREADS, Errands
 from fhir_bridge.worker.rooms import Rooms
 from fhir_bridge.worker.run import run
+from fhir_bridge.worker.sealing import seal
 from fhir_bridge.worker.sweep import sweep
 from fhir_bridge.worker.upkeep import Upkeep
 
@@ -31,6 +33,7 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         boot = clock.new_id()
         self._settings = settings
+        self._keyring = KeyRing.open(settings)
         self._rooms = Rooms.open(settings, boot=boot)
         url = self._rooms.store.url.render_as_string(hide_password=False)
         limits = Limits(
@@ -46,7 +49,7 @@ class Worker:
         errands = Errands(self._rooms, stopping=self._done.is_set)
         # Threads of their own: what takes long must not keep the jobs of dead workers waiting.
         beat = settings.lease_seconds * _SWEEP_AT
-        rounds = [("sweep", self._sweep, beat), ("upkeep", upkeep.when_due, beat)]
+        rounds = [("sweep", self._sweep, beat), ("upkeep", upkeep.when_due, beat), ("audit", self._seal, beat)]
         rounds += [("errands", errands.round, EVERY_SECONDS)] * THREADS
         self._rounds = [self._thread(*each) for each in rounds]
 
@@ -81,6 +84,9 @@ class Worker:
             lease_seconds=settings.lease_seconds,
             most_of_tenant=settings.tenant_streams,
         )
+
+    def _seal(self) -> None:
+        seal(self._rooms.store, self._keyring, stopping=self._done.is_set)
 
 
 def for_ever(name: str, round_: Callable[[], None], *, every: float, done: threading.Event) -> None:

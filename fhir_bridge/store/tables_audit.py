@@ -1,0 +1,67 @@
+"""The tables of the audit: what happened, and how it is sealed."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, Table, text
+
+from fhir_bridge.store.columns import Bytewise, metadata
+
+# One row for each interaction, shown as an AuditEvent. Inserted and never changed, but for the seal.
+audit = Table(
+    "audit",
+    metadata,
+    Column("n", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("tenant", Bytewise, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("request", Bytewise, nullable=False),  # X-Request-Id
+    Column("address", Bytewise),  # of whoever is at the other end of the connection
+    Column("client", Bytewise),
+    Column("user", Bytewise),
+    Column("verb", Bytewise, nullable=False),  # code of http://hl7.org/fhir/restful-interaction
+    Column("operation", Bytewise),  # its name, when the verb is operation
+    Column("type", Bytewise),
+    Column("id", Bytewise),
+    Column("patient", Bytewise),  # whose compartment it is in, as Patient/id
+    Column("query", Bytewise),  # as it was asked, without tokens
+    Column("status", Integer, nullable=False),
+    Column("issue", Bytewise),  # code of the first issue of a refusal
+    Column("hash", Bytewise),  # binds the row to the one before it; sealed by the sweep
+    Column("erased", Bytewise),  # seals what is left of a row after an erasure; `hash` stays that of the whole row
+    Index("audit_at", "tenant", "at_ms", "n"),
+    Index(
+        "audit_patient",
+        "tenant",
+        "patient",
+        "at_ms",
+        "n",
+        postgresql_where=text("patient IS NOT NULL"),
+        sqlite_where=text("patient IS NOT NULL"),
+    ),
+    Index(
+        "audit_entity",
+        "tenant",
+        "type",
+        "id",
+        "at_ms",
+        "n",
+        postgresql_where=text("id IS NOT NULL"),
+        sqlite_where=text("id IS NOT NULL"),
+    ),
+    Index(
+        "audit_unsealed",
+        "tenant",
+        "n",
+        postgresql_where=text("hash IS NULL"),
+        sqlite_where=text("hash IS NULL"),
+    ),
+)
+
+# How far the audit of a tenant is sealed: the last link of its chain.
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("tenant", Bytewise, primary_key=True),
+    Column("n", BigInteger, nullable=False),
+    Column("hash", Bytewise, nullable=False),
+    Column("seal", Bytewise, nullable=False),  # of these two, so that nobody moves the end back
+)
