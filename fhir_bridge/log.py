@@ -44,6 +44,9 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
         "sweep.done": "taken_over cancelled deleted",
         "sweep.failed": "round error",
         "audit.sealed": "tenant n rows link",
+        "erasure.started": "tenant erasure",
+        "erasure.waits": "tenant erasure error",
+        "erasure.done": "tenant erasure",
         "upkeep.done": "commits audio strays assertions",
         "oauth.token": "client status error",
     }.items()

@@ -87,6 +87,7 @@ def _sqlite(url: URL, *, read_only: bool, waits: bool) -> Engine:
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
         if read_only:
             cursor.execute("PRAGMA query_only = ON")
         if not waits:

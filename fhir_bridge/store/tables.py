@@ -16,7 +16,7 @@ from sqlalchemy import (
 
 from fhir_bridge.store import tables_sign_in
 from fhir_bridge.store.columns import Bytewise, metadata
-from fhir_bridge.store.tables_audit import audit, audit_head
+from fhir_bridge.store.tables_audit import audit, audit_head, erasure
 from fhir_bridge.store.tables_limits import circuit
 from fhir_bridge.store.tables_requests import asynchronous, upload, upload_part
 
@@ -27,6 +27,7 @@ __all__ = [
     "blob",
     "circuit",
     "client",
+    "erasure",
     "fact",
     "interaction",
     "job",

@@ -1,8 +1,8 @@
-"""The tables of the audit: what happened, and how it is sealed."""
+"""The tables of the audit, and of erasures: what happened, how it is sealed, what of it has to be destroyed."""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, Table, text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, Table, text
 
 from fhir_bridge.store.columns import Bytewise, metadata
 
@@ -64,4 +64,24 @@ audit_head = Table(
     Column("n", BigInteger, nullable=False),
     Column("hash", Bytewise, nullable=False),
     Column("seal", Bytewise, nullable=False),  # of these two, so that nobody moves the end back
+)
+
+# What is being destroyed, or was: a row goes on until Corti and the disk have forgotten, too.
+erasure = Table(
+    "erasure",
+    metadata,
+    Column("id", Bytewise, primary_key=True),
+    Column("tenant", Bytewise, ForeignKey("tenant.id"), nullable=False),
+    Column("subject", Bytewise, nullable=False),  # Type/id; its pseudonym once all is done
+    Column("state", Bytewise, nullable=False),  # intended, destroyed, erased
+    Column("ids", Bytewise),  # JSON: what was destroyed, as Type/id; null once the audit has forgotten
+    Column("words", Bytewise),  # JSON: names and numbers of the subject, to be found in the audit; null as well
+    Column("corti", Bytewise, nullable=False, server_default="[]"),  # JSON: interactions still to be deleted there
+    Column("blobs", Bytewise, nullable=False, server_default="[]"),  # JSON: files still to be shredded
+    Column("report", Bytewise, nullable=False, server_default="{}"),  # JSON: counts and hashes
+    Column("settled_ms", BigInteger, nullable=False, server_default="0"),  # no worker says anything about it then
+    Column("created_ms", BigInteger, nullable=False),
+    Column("done_ms", BigInteger),
+    Index("erasure_state", "state", "created_ms"),
+    Index("erasure_subject", "tenant", "subject"),
 )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fhir_bridge.errors import BusinessRule
 from fhir_bridge.fhir.resource.models import Encounter, model_of
 from fhir_bridge.mapping.encounter import corti_identifier, interaction_from_encounter, takes_recordings
 from fhir_bridge.mapping.origin import subject_of
 from fhir_bridge.store import jobs
+from fhir_bridge.store.states import State
 from fhir_bridge.store.versions import Once
 from fhir_bridge.verbs.case import digest_of
 from fhir_bridge.verbs.plan import OnceKey, Plan, merged
@@ -30,10 +32,15 @@ def plan(case: Case) -> Plan:
 
     Raises:
         NotMapped: Corti has no word for an element.
+        BusinessRule: it was erased.
     """
     model = encounter_of(case)
     version = case.version()
     known = _job(case)
+    if known is not None and known.state is State.ERASED:
+        raise BusinessRule(
+            "The Encounter was erased on request: it does not come back under this id", at="Encounter.id"
+        )
     if known is not None:
         told = [Plan((version,), once=_once(case), released=_released(case)), again(case.bridge, known)]
         if case.json["status"] == ERROR:

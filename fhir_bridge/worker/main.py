@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 from fhir_bridge import clock, log
 from fhir_bridge.keyring import KeyRing
 from fhir_bridge.store.dispatch import Executor, Ledger, Limits
+from fhir_bridge.verbs.erase import Eraser
+from fhir_bridge.worker.erase import carry_on
 from fhir_bridge.worker.errands import EVERY_SECONDS, THREADS, Errands
 from fhir_bridge.worker.rooms import Rooms
 from fhir_bridge.worker.run import run
@@ -50,6 +52,7 @@ class Worker:
         # Threads of their own: what takes long must not keep the jobs of dead workers waiting.
         beat = settings.lease_seconds * _SWEEP_AT
         rounds = [("sweep", self._sweep, beat), ("upkeep", upkeep.when_due, beat), ("audit", self._seal, beat)]
+        rounds += [("erasures", self._erase, beat)]
         rounds += [("errands", errands.round, EVERY_SECONDS)] * THREADS
         self._rounds = [self._thread(*each) for each in rounds]
 
@@ -87,6 +90,11 @@ class Worker:
 
     def _seal(self) -> None:
         seal(self._rooms.store, self._keyring, stopping=self._done.is_set)
+
+    def _erase(self) -> None:
+        rooms = self._rooms
+        eraser = Eraser(self._settings, rooms.store, rooms.blobs, self._keyring)
+        carry_on(eraser, rooms.accounts, stopping=self._done.is_set)
 
 
 def for_ever(name: str, round_: Callable[[], None], *, every: float, done: threading.Event) -> None:

@@ -14,12 +14,16 @@ from fhir_bridge.blobs import Blobs
 from fhir_bridge.fhir.resource.reader import read
 from fhir_bridge.keyring import KeyRing
 from fhir_bridge.smart import keys
-from fhir_bridge.store import Store, binaries, oauth, resources, tables
+from fhir_bridge.store import Store, binaries, oauth, resources, results, tables
 from fhir_bridge.store.binaries import StoredBlob
 from fhir_bridge.store.filter import Filter
 from fhir_bridge.store.jobs import NewJob, create
+from fhir_bridge.store.results import InteractionRow
 from fhir_bridge.store.states import STATES, State
+from fhir_bridge.verbs.erase import Eraser
 from fhir_bridge.verbs.record import new_version
+from fhir_bridge.worker.accounts import Accounts
+from fhir_bridge.worker.erase import carry_on
 
 DAY_MS = 86_400_000
 ENVIRONMENT = {"secret_key": "a key for tests only"}
@@ -192,6 +196,71 @@ def test_the_media_itself_stays(ran, embedded):
 
     row = embedded[1].read(lambda conn: resources.read(conn, Filter("default"), "Media", "one"))
     assert read(row.body)["status"] == "completed"
+
+
+# --- erase ---------------------------------------------------------------------------------
+
+
+def intended(embedded, encounter: str) -> None:
+    row = InteractionRow("default", encounter, "V-1~00000000", 1, sent=True, corti_id="6f1d9a3e")
+    embedded[1].write(lambda conn: results.put_interaction(conn, row))
+
+
+def test_a_visit_is_erased_and_the_proof_is_printed_each_time(ran, embedded, caplog):
+    caplog.set_level("INFO", logger="fhir_bridge")
+    accepted(embedded, "one", state=State.QUEUED)
+    accepted(embedded, "two", state=State.QUEUED)
+
+    first, again = ran("erase", "Encounter/one", "--json"), ran("erase", "Encounter/one", "--no-compact")
+
+    assert (first.status, again.status) == (0, 0)
+    assert first.json["state"] == "erased"
+    assert first.json["reference"] == "Encounter/one"
+    assert first.json["compacted"]
+    assert first.json["counts"]["keys_of_audio"] == 1
+    assert again.json["seal"] == first.json["seal"]
+    assert not there(embedded, "one-audio")
+    assert there(embedded, "two-audio")
+    assert files(embedded) == 1
+    assert ran("verify").status == 0
+    events = [record.getMessage() for record in caplog.records if record.name == "fhir_bridge"]
+    assert any("erasure.started" in event for event in events)
+    assert any("erasure.done" in event for event in events)
+
+
+def test_while_corti_cannot_be_told_the_erasure_fails_and_goes_on_when_it_is_called_again(ran, embedded):
+    accepted(embedded, "one")
+    intended(embedded, "one")
+
+    answer = ran("erase", "Encounter/one", "--json")
+
+    assert answer.status == 1
+    assert "all is destroyed here; Corti has not forgotten yet" in answer.err
+    assert answer.json["state"] == "destroyed"
+    assert not there(embedded, "one-audio")
+    assert ran("erase", "Encounter/one").status == 1
+
+
+def test_a_worker_that_cannot_tell_corti_says_that_the_erasure_waits(embedded, caplog):
+    settings, store, blobs = embedded
+    caplog.set_level("INFO", logger="fhir_bridge")
+    accepted(embedded, "one")
+    intended(embedded, "one")
+    keys = KeyRing.open(settings)
+    eraser = Eraser(settings, store, blobs, keys)
+    eraser.begin("default", "Encounter/one", by="test")
+
+    carry_on(eraser, Accounts(settings, store, keys))
+
+    assert "erasure.waits" in caplog.messages[-1]
+
+
+@pytest.mark.parametrize("reference", ["Encounter/none", "Patient/none", "Media/one", "one", "Encounter/one/x"])
+def test_what_is_not_there_or_not_erased_by_itself_is_refused(ran, embedded, reference):
+    accepted(embedded, "one")
+
+    assert ran("erase", reference, "--no-compact").status == 1
+    assert there(embedded, "one-audio")
 
 
 # --- rotate-keys ---------------------------------------------------------------------------

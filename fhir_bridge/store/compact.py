@@ -1,0 +1,34 @@
+"""Rewrites tables, so that not even free space holds what was deleted from them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from fhir_bridge.store import tables
+from fhir_bridge.store.engine import engine_of, translated
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+
+def compact(url: URL) -> None:
+    """Rewrite what an erasure touches; whoever wants to write waits.
+
+    Raises:
+        StoreUnavailable: the database did not do it: others were writing, or it is not ours to do.
+    """
+    engine = engine_of(url).execution_options(isolation_level="AUTOCOMMIT")
+    try:
+        with translated(), engine.connect() as connection:
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("VACUUM")
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            else:
+                names = ("version", "key", "once", "blob", "interaction", "job", "segment", "fact", "audit")
+                for name in (*names, "asynchronous", "upload", "erasure"):
+                    connection.execute(text(f'VACUUM (FULL) "{tables.metadata.tables[name].name}"'))
+                connection.exec_driver_sql("CHECKPOINT")
+    finally:
+        engine.dispose()

@@ -1,0 +1,277 @@
+"""Erasures: an intent, what it destroyed, and what others still have to forget (reliability.md; ruling 10).
+
+intended -> destroyed (nothing of it is left in tables but what `ids`, `words`, `corti` and
+`blobs` keep for the way) -> erased. Each step is one transaction or may be done again, so
+whoever comes after a crash goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, fields
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final, Literal
+
+from sqlalchemy import and_, delete, func, insert, or_, select, tuple_, update
+
+from fhir_bridge.store import subject, tables
+from fhir_bridge.store.states import State
+from fhir_bridge.store.versions import NewVersion, hold, now_ms, put
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sqlalchemy import ColumnElement, Connection, Table
+
+    from fhir_bridge.store.subject import Place
+
+Stage = Literal["intended", "destroyed", "erased"]
+
+_E: Final = tables.erasure.c
+_V: Final = tables.version.c
+_IDENTITIES: Final = ("Patient", "Encounter")
+_TELLING: Final = frozenset({"family", "given", "text", "value", "line", "birthDate"})
+_SHORTEST: Final = 3  # of a word that is looked for: shorter ones are anywhere
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """One erasure as it stands; the texts are JSON, as their columns say."""
+
+    id: str
+    tenant: str
+    subject: str
+    state: Stage
+    created_ms: int
+    ids: str | None = None
+    words: str | None = None
+    corti: str = "[]"
+    blobs: str = "[]"
+    report: str = "{}"
+    settled_ms: int = 0
+    done_ms: int | None = None
+
+    @property
+    def type(self) -> str:
+        """The type of what is destroyed: Encounter or Patient."""
+        return self.subject.partition("/")[0]
+
+    @property
+    def of(self) -> str:
+        """Its id."""
+        return self.subject.partition("/")[2]
+
+
+_COLUMNS: Final = tuple(_E[field.name] for field in fields(Erasure))
+
+
+def begin(conn: Connection, new: Erasure) -> Erasure:
+    """Write the intent; of two for one subject the first is the one that counts until it is done."""
+    hold(conn, new.tenant)
+    there = of(conn, new.tenant, new.subject)
+    if there is not None:
+        return there
+    conn.execute(insert(tables.erasure).values(**vars(new)))
+    return new
+
+
+def of(conn: Connection, tenant: str, subject_: str) -> Erasure | None:
+    """Return the latest erasure of a subject, or by its pseudonym one that is done."""
+    rows = select(*_COLUMNS).where(_E.tenant == tenant, _E.subject == subject_).order_by(_E.created_ms.desc()).limit(1)
+    row = conn.execute(rows).first()
+    return None if row is None else Erasure(*row)
+
+
+def by_id(conn: Connection, id_: str) -> Erasure:
+    """Return one erasure."""
+    return Erasure(*conn.execute(select(*_COLUMNS).where(_E.id == id_)).one())
+
+
+def unfinished(conn: Connection) -> tuple[Erasure, ...]:
+    """Return what has to go on, the oldest first."""
+    rows = select(*_COLUMNS).where(_E.state.in_(("intended", "destroyed"))).order_by(_E.created_ms)
+    return tuple(Erasure(*row) for row in conn.execute(rows))
+
+
+# --- destruction --------------------------------------------------------------------------
+
+
+def destroy(conn: Connection, id_: str, places: Iterable[Place], *, lease_ms: int) -> None:
+    """Destroy resources and all that was kept beside them; note what the rest of the way needs.
+
+    In one transaction: whoever reads sees all of it or a tombstone, and a worker that holds
+    one of its jobs writes nothing any more.
+    """
+    this = by_id(conn, id_)
+    here = sorted(places)
+    if not here:
+        return
+    told = _Told(this)
+    told.see(conn, here)
+    held = _stop(conn, this.tenant, here)
+    told.corti += _interactions(conn, this.tenant, here)
+    told.blobs += [*_contents(conn, told, here), *_uploads(conn, this.tenant, here), *_answers(conn, this.tenant, here)]
+    for table in (tables.segment, tables.fact):
+        told.count(table.name, _forget_results(conn, table, this.tenant, here))
+    told.count("claims", sum(_forget_claims(conn, this.tenant, some) for some in subject.chunks(here)))
+    _entomb(conn, told, here)
+    settled = max(this.settled_ms, now_ms() + lease_ms if held else 0)
+    conn.execute(update(tables.erasure).where(_E.id == id_).values(settled_ms=settled, **told.columns))
+
+
+class _Told:
+    """What an erasure has gathered so far, and is to remember."""
+
+    def __init__(self, this: Erasure) -> None:
+        self.tenant = this.tenant
+        self.ids: list[str] = json.loads(this.ids or "[]")
+        self.words: set[str] = set(json.loads(this.words or "[]"))
+        self.corti: list[dict[str, object]] = json.loads(this.corti)
+        self.blobs: list[str] = json.loads(this.blobs)
+        report = json.loads(this.report)
+        self.counts: Counter[str] = Counter(report.get("counts", {}))
+        self.resources: Counter[str] = Counter(report.get("resources", {}))
+        self.audio: list[str] = report.get("audio_sha256", [])
+        self.digest: str = report.get("digest", "")
+
+    def count(self, name: str, number: int) -> None:
+        self.counts[f"{name}s" if name in {"segment", "fact"} else name] += number
+
+    def see(self, conn: Connection, places: Sequence[Place]) -> None:
+        """Take down ids and counts, the words that name the subject, and one hash over all that will be gone."""
+        known = set(self.ids)
+        self.ids += [f"{type_}/{id_}" for type_, id_ in places if f"{type_}/{id_}" not in known]
+        self.resources.update(type_ for type_, _ in places)
+        hashed = sha256(self.digest.encode())
+        for body in subject.bodies(conn, self.tenant, places):
+            hashed.update(sha256(body.encode()).digest())
+        self.digest = hashed.hexdigest()
+        identities = [place for place in places if place[0] in _IDENTITIES]
+        for body in subject.bodies(conn, self.tenant, identities):
+            self.words |= _words(json.loads(body))
+
+    @property
+    def columns(self) -> dict[str, str]:
+        report: dict[str, object] = {"counts": dict(self.counts), "resources": dict(self.resources)}
+        report |= {"audio_sha256": self.audio, "digest": self.digest}
+        return {
+            "ids": json.dumps(self.ids),
+            "words": json.dumps(sorted(self.words)),
+            "corti": json.dumps(self.corti),
+            "blobs": json.dumps(self.blobs),
+            "report": json.dumps(report),
+        }
+
+
+def _words(json_: object, name: str = "") -> set[str]:
+    """Return what names a person or a visit: names, addresses, numbers, dates of birth."""
+    if isinstance(json_, dict):
+        return {word for key, value in json_.items() if key != "meta" for word in _words(value, key)}
+    if isinstance(json_, list):
+        return {word for value in json_ for word in _words(value, name)}
+    telling = isinstance(json_, str) and name in _TELLING and _SHORTEST <= len(json_) <= subject.AT_ONCE
+    return {str(json_)} if telling else set()
+
+
+def _stop(conn: Connection, tenant: str, places: Sequence[Place]) -> bool:
+    """End the jobs, whoever has them; tell whether a worker had one."""
+    j = tables.job.c
+    mine = and_(j.tenant == tenant, or_(*(_ids(column, places, type_) for column, type_ in _of_jobs())))
+    held = conn.execute(select(j.id).where(mine, j.owner.is_not(None)).limit(1)).first() is not None
+    ended = {"state": State.ERASED, "owner": None, "lease_ms": None, "error_code": None, "error_text": None}
+    conn.execute(update(tables.job).where(mine, j.state != State.ERASED).values(epoch=j.epoch + 1, **ended))
+    return held
+
+
+def _of_jobs() -> tuple[tuple[ColumnElement[str | None], str], ...]:
+    j = tables.job.c
+    return ((j.encounter, "Encounter"), (j.media, "Media"))
+
+
+def _ids(column: ColumnElement[str | None], places: Sequence[Place], type_: str) -> ColumnElement[bool]:
+    return column.in_([id_ for of_type, id_ in places if of_type == type_])
+
+
+def _interactions(conn: Connection, tenant: str, places: Sequence[Place]) -> list[dict[str, object]]:
+    i = tables.interaction.c
+    mine = and_(i.tenant == tenant, _ids(i.encounter, places, "Encounter"))
+    rows = conn.execute(select(i.identifier, i.corti_id, i.sent).where(mine)).all()
+    conn.execute(delete(tables.interaction).where(mine))
+    asked = [row for row in rows if row.sent or row.corti_id]
+    return [{"identifier": row.identifier, "corti_id": row.corti_id} for row in asked]
+
+
+def _contents(conn: Connection, told: _Told, places: Sequence[Place]) -> list[str]:
+    """Drop the only copy of each blob's key; its file goes afterwards."""
+    b = tables.blob.c
+    mine = and_(b.tenant == told.tenant, _ids(b.binary, places, "Binary"))
+    rows = conn.execute(select(b.blob, b.sha256).where(mine)).all()
+    told.audio += [row.sha256 for row in rows]
+    told.count("keys_of_audio", conn.execute(delete(tables.blob).where(mine)).rowcount)
+    return [row.blob for row in rows]
+
+
+def _uploads(conn: Connection, tenant: str, places: Sequence[Place]) -> list[str]:
+    """End uploads that are about what goes."""
+    u, p = tables.upload.c, tables.upload_part.c
+    names = {f"{type_}/{id_}" for type_, id_ in places}
+    rows = conn.execute(select(u.id, u.context).where(u.tenant == tenant, u.context.is_not(None))).all()
+    ended = [row.id for row in rows if "/".join(str(row.context).split("/")[-2:]) in names]
+    mine = and_(p.tenant == tenant, p.upload.in_(ended))
+    blobs = list(conn.execute(select(p.blob).where(mine)).scalars())
+    conn.execute(delete(tables.upload_part).where(mine))
+    conn.execute(delete(tables.upload).where(u.tenant == tenant, u.id.in_(ended)))
+    return blobs
+
+
+def _answers(conn: Connection, tenant: str, places: Sequence[Place]) -> list[str]:
+    """Forget answers that wait to be fetched and tell of what goes; an export may, and can be asked for again."""
+    a = tables.asynchronous.c
+    rows = conn.execute(select(a.id, a.kind, a.asked, a.answer, a.files).where(a.tenant == tenant)).all()
+    named = [id_ for _, id_ in places]
+    gone = [row for row in rows if row.kind == "export" or any(id_ in f"{row.asked} {row.answer}" for id_ in named)]
+    conn.execute(delete(tables.asynchronous).where(a.id.in_([row.id for row in gone])))
+    return [str(file["blob"]) for row in gone for file in json.loads(row.files)]
+
+
+def _forget_results(conn: Connection, table: Table, tenant: str, places: Sequence[Place]) -> int:
+    mine = delete(table).where(table.c.tenant == tenant, _ids(table.c.media, places, "Media"))
+    return conn.execute(mine).rowcount
+
+
+def _forget_claims(conn: Connection, tenant: str, places: Sequence[Place]) -> int:
+    o = tables.once.c
+    return conn.execute(delete(tables.once).where(o.tenant == tenant, tuple_(o.type, o.id).in_(places))).rowcount
+
+
+def _entomb(conn: Connection, told: _Told, places: Sequence[Place]) -> None:
+    """Leave of each resource that it was there and is gone: the versions it had, and one more to be polled."""
+    for some in subject.chunks(places):
+        mine = and_(_V.tenant == told.tenant, subject.among(some))
+        standing = conn.execute(select(_V.type, _V.id).where(mine, _V.until.is_(None), ~_V.deleted)).all()
+        seqs = select(_V.seq).where(mine)
+        k = tables.key.c
+        mine_keys = delete(tables.key).where(k.tenant == told.tenant, k.seq.in_(seqs))
+        told.count("search_keys", conn.execute(mine_keys).rowcount)
+        told.count("versions", conn.execute(select(func.count()).select_from(tables.version).where(mine)).scalar_one())
+        blank = {"body": "", "deleted": True, "method": "DELETE", "author": None}
+        conn.execute(update(tables.version).where(mine).values(blank))
+        put(conn, told.tenant, [NewVersion(row.type, row.id, "", "", (), "DELETE", None) for row in standing])
+
+
+def destroyed(conn: Connection, id_: str) -> None:
+    """Note that nothing of the subject is left in the tables."""
+    conn.execute(update(tables.erasure).where(_E.id == id_, _E.state == "intended").values(state="destroyed"))
+
+
+def note(conn: Connection, id_: str, **values: str | int | None) -> None:
+    """Write how far the rest of the way is."""
+    conn.execute(update(tables.erasure).where(_E.id == id_).values(**values))
+
+
+def finish(conn: Connection, id_: str, *, pseudonym: str, report: Mapping[str, object]) -> bool:
+    """Note that all have forgotten, and forget what was needed for the way; False: another was first."""
+    values = {"subject": pseudonym, "state": "erased", "ids": None, "words": None, "corti": "[]", "blobs": "[]"}
+    ended = update(tables.erasure).where(_E.id == id_, _E.state == "destroyed")
+    return conn.execute(ended.values(done_ms=now_ms(), report=json.dumps(report), **values)).rowcount == 1
