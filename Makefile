@@ -47,12 +47,24 @@ check: setup ## lint, types, layers, generated files, 3,000 made-up requests
 	$(PY) -m pytest -m fuzz tests/fuzz --fuzz-cases 3000
 
 .PHONY: interop
-interop: setup interop/node_modules/.ready ## let other projects' clients and validators judge the bridge (needs Node)
+interop: setup interop/node_modules/.ready interop/keycloak/.ready ## let other projects' software judge the bridge (needs Node, Java, Maven)
 	@# Journeys run along: all that they receive is judged.
 	$(PY) -m pytest tests/contract tests/journey -m "interop or heard" $(ARGS)
 
 interop/node_modules/.ready: interop/package-lock.json
 	cd interop && npm ci --no-audit --no-fund --silent
+	@touch $@
+
+# A real Keycloak, from Maven's repository: fetched, laid out and built once.
+KEYCLOAK := 26.7.3
+interop/keycloak/.ready: Makefile
+	rm -rf interop/keycloak && mkdir -p interop/keycloak
+	mvn --batch-mode --quiet dependency:copy -DoutputDirectory=interop/keycloak \
+	  -Dartifact=org.keycloak:keycloak-quarkus-dist:$(KEYCLOAK):zip
+	cd interop/keycloak && python3 -m zipfile -e keycloak-quarkus-dist-$(KEYCLOAK).zip . \
+	  && mv keycloak-$(KEYCLOAK) home && rm keycloak-quarkus-dist-$(KEYCLOAK).zip
+	bash interop/keycloak/home/bin/kc.sh build --db=dev-mem > interop/keycloak/build.log 2>&1 \
+	  || { tail -20 interop/keycloak/build.log; exit 1; }
 	@touch $@
 
 .PHONY: soak
