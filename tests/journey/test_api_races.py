@@ -1,4 +1,4 @@
-"""Sixteen clients at once over four processes, on both databases: what may exist once exists once."""
+"""Sixteen clients at once over four gunicorn workers, on both databases: what may exist once exists once."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,21 +26,7 @@ if TYPE_CHECKING:
 
 PROCESSES, CLIENTS = 4, 16
 ROUNDS, SECONDS = 4, 10.0  # on a machine with much else to do, fewer
-# One parent that imports, and children that serve: as gunicorn with preload does it.
-SERVE = f"""
-import os, sys
-from werkzeug.serving import make_server
-from fhir_bridge import settings
-from fhir_bridge.app import create_app
-app = create_app(settings.load(None))
-for _ in range({PROCESSES}):
-    if os.fork() == 0:
-        server = make_server("127.0.0.1", 0, app, threaded=True)
-        os.write(1, f"{{server.port}}\\n".encode())
-        server.serve_forever()
-sys.stdin.read()
-os.killpg(0, 9)
-"""
+WEB = ("-m", "fhir_bridge.cli", "web", "--host", "127.0.0.1", "--port", "0", "--workers", str(PROCESSES))
 MRN = "urn:oid:1.2.3"
 
 
@@ -51,10 +38,10 @@ class Answer:
 
 
 class Race:
-    """Clients that wait for each other, then ask at once; each stays with one process."""
+    """Clients that wait for each other, then ask at once; each stays with the process that took its connection."""
 
-    def __init__(self, ports: list[int], token: str) -> None:
-        self._bases = [f"http://127.0.0.1:{ports[n % len(ports)]}/fhir" for n in range(CLIENTS)]
+    def __init__(self, url: str, token: str) -> None:
+        self._base = f"{url}/fhir"
         self._sessions = [requests.Session() for _ in range(CLIENTS)]
         for session in self._sessions:
             session.headers["Authorization"] = f"Bearer {token}"
@@ -66,15 +53,13 @@ class Race:
         def ask(n: int) -> Answer:
             start.wait(30)
             sent = {name.replace("_", "-"): value for name, value in headers.items()}
-            answer = self._sessions[n].request(
-                method, f"{self._bases[n]}/{path}", json=body(n), headers=sent, timeout=30
-            )
+            answer = self._sessions[n].request(method, f"{self._base}/{path}", json=body(n), headers=sent, timeout=30)
             return Answer(answer.status_code, answer.json().get("id"), answer.headers.get("Location"))
 
         return list(self._pool.map(ask, range(CLIENTS)))
 
     def one(self, method: str, path: str, body: Any = None) -> Any:
-        answer = self._sessions[0].request(method, f"{self._bases[0]}/{path}", json=body, timeout=30)
+        answer = self._sessions[0].request(method, f"{self._base}/{path}", json=body, timeout=30)
         assert answer.status_code in {200, 201}, answer.text
         return answer.json()
 
@@ -86,7 +71,7 @@ class Race:
 
 @pytest.fixture
 def race(settings) -> Iterator[Race]:
-    env = {"FHIR_BRIDGE_DATA_DIR": str(settings.data_dir), "FHIR_BRIDGE_PUBLIC_URL": "http://127.0.0.1:8080"}
+    env = {"FHIR_BRIDGE_DATA_DIR": str(settings.data_dir)}
     env |= {"FHIR_BRIDGE_SECRET_KEY": settings.secret_key.get_secret_value()}
     env |= {"FHIR_BRIDGE_DATABASE_URL": settings.database_url} if settings.database_url else {}
     store = Store.open(settings)
@@ -94,27 +79,47 @@ def race(settings) -> Iterator[Race]:
     new = oauth.Client("racer", "default", "racer", "system/*.cruds", 0, secret_hash=hashed)
     store.write(lambda conn: oauth.add_client(conn, new))
     running = subprocess.Popen(  # noqa: S603 - our own words
-        [sys.executable, "-c", SERVE],
+        [sys.executable, *WEB],
         env=os.environ | env,
-        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        process_group=0,
+        text=True,
     )
-    ports = [int(running.stdout.readline()) for _ in range(PROCESSES)]
-    form = {"grant_type": "client_credentials", "scope": "system/*.cruds", "client_id": "racer"}
-    token = requests.post(
-        f"http://127.0.0.1:{ports[0]}/oauth/token", data=form | {"client_secret": SECRET}, timeout=30
-    ).json()["access_token"]
-    made = Race(ports, token)
-    yield made
-    made.close()
-    running.stdin.close()
-    running.wait(30)
-    running.stdout.close()
+    try:
+        url = running.stdout.readline().removeprefix("Listening on ").strip()
+        made = Race(url, token_of(url))
+        require_workers(running.pid)
+        yield made
+        made.close()
+    finally:
+        running.terminate()
+        running.communicate(timeout=30)
     found = store.read(verify.findings)
     store.close()
     assert found == ()
+
+
+def token_of(url: str) -> str:
+    form = {
+        "grant_type": "client_credentials",
+        "scope": "system/*.cruds",
+        "client_id": "racer",
+        "client_secret": SECRET,
+    }
+    return requests.post(f"{url}/oauth/token", data=form, timeout=30).json()["access_token"]
+
+
+def require_workers(pid: int) -> None:
+    """Wait until all of them are there: the first to come would take all connections."""
+    end = time.monotonic() + 30
+    while len(children_of(pid)) < PROCESSES and time.monotonic() < end:
+        time.sleep(0.1)
+    time.sleep(1)  # a worker that is there listens after a moment
+    assert len(children_of(pid)) == PROCESSES
+
+
+def children_of(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 def patient(value: str, **changes: Any) -> dict[str, Any]:
