@@ -37,6 +37,7 @@ class Settings(BaseModel):
     data_dir: Path = Field(Path("data"), description="Folder of the embedded database, audio and keys")
     database_url: str | None = Field(None, description="SQLAlchemy URL; unset: SQLite in the data directory")
     audio_url: str | None = Field(None, description="Where audio is kept; unset: a folder in the data directory")
+    audio_options: SecretStr | None = Field(None, description="Options of an object store for audio (JSON object)")
     secret_key: SecretStr | None = Field(
         None, description="Wraps all stored keys; unset: a key file in the data directory"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from fhir_bridge import settings
-from fhir_bridge.blobs import Blobs
+from fhir_bridge.blobs import open_blobs
 from fhir_bridge.cli.opened import store_of
 from fhir_bridge.cli.shown import as_json, shown
 from fhir_bridge.verbs import retention
@@ -21,7 +21,7 @@ def command(*, as_json: bool) -> None:
     """
     wanted = settings.load()
     with store_of(wanted) as store:
-        removed = retention.apply(wanted, store, Blobs.open(wanted))
+        removed = retention.apply(wanted, store, open_blobs(wanted))
     if as_json:
         shown(vars(removed))
     else:

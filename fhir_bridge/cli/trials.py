@@ -8,13 +8,14 @@ from urllib.parse import urlsplit
 
 import click
 
-from fhir_bridge.blobs import Blobs
+from fhir_bridge import clock
+from fhir_bridge.blobs import open_blobs
 from fhir_bridge.cli.listening import LOOPBACK
 from fhir_bridge.cli.opened import is_embedded, store_of
 from fhir_bridge.cli.wording import worded
 from fhir_bridge.corti.endpoint import endpoint_of
 from fhir_bridge.corti.token import TokenSource
-from fhir_bridge.errors import BridgeError, IssuerUnavailable, StoreUnavailable
+from fhir_bridge.errors import BlobDamaged, BridgeError, IssuerUnavailable, StoreUnavailable
 from fhir_bridge.keyring import KeyRing
 from fhir_bridge.smart.outside import Outside
 from fhir_bridge.store import oauth
@@ -22,6 +23,7 @@ from fhir_bridge.store import oauth
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fhir_bridge.blobs import Blobs
     from fhir_bridge.settings import Settings
     from fhir_bridge.smart.outside import Issuer
     from fhir_bridge.store.oauth import Tenant
@@ -85,10 +87,25 @@ def _keys(wanted: Settings) -> str:
     return f"those of {len(tenants)} tenants and {len(keys)} signing keys open"
 
 
+def _kept_and_read(blobs: Blobs) -> None:
+    """Write a few bytes where audio is kept, read them back and remove them: it may be a store of many rights."""
+    key = clock.token_bytes(32)
+    with blobs.create(key) as writer:
+        writer.write(b"check")
+        blob = writer.commit()
+    try:
+        with blobs.reader(blob.id, blob.wrapped_key, key, blob.size) as file:
+            file.read()
+    finally:
+        blobs.delete(blob.id)
+
+
 def _disk(wanted: Settings) -> str:
     try:
-        free = Blobs.open(wanted).free_bytes()
-    except StoreUnavailable as exc:
+        blobs = open_blobs(wanted)
+        free = blobs.free_bytes()
+        _kept_and_read(blobs)
+    except (StoreUnavailable, BlobDamaged) as exc:
         raise click.ClickException(f"FHIR_BRIDGE_AUDIO_URL: {exc.text}") from exc
     if free < wanted.min_free_bytes:
         raise click.ClickException(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from fhir_bridge import clock, settings
-from fhir_bridge.blobs import Blobs
+from fhir_bridge.blobs import open_blobs
 from fhir_bridge.cli.opened import store_of
 from fhir_bridge.cli.shown import as_json, listed
 from fhir_bridge.errors import BlobDamaged
@@ -61,7 +61,7 @@ def _stuck(store: Store) -> frozenset[Finding]:
 
 def _unreadable(store: Store, keys: KeyRing, wanted: Settings) -> Iterator[Finding]:
     """Accepted audio is there, complete, and opens with its tenant's key (reliability.md, rule 1)."""
-    blobs = Blobs.open(wanted)
+    blobs = open_blobs(wanted)
     for tenant in store.read(oauth.tenants):
         audio_key = tenant.open_audio_key(keys)
         for content in _contents(store, tenant.id):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from fhir_bridge.blobs.folder import Blobs
+from fhir_bridge.blobs import Blobs, open_blobs
 from fhir_bridge.errors import BadSetting
 from fhir_bridge.keyring import KeyRing
 from fhir_bridge.store.store import Store
@@ -36,7 +36,7 @@ class Bridge:
         return cls(
             settings=settings,
             store=Store.open(settings),
-            blobs=Blobs.open(settings),
+            blobs=open_blobs(settings),
             keyring=KeyRing.open(settings),
             origin=settings.public_url.rstrip("/"),
         )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
-    from fhir_bridge.blobs.folder import BlobWriter
+    from fhir_bridge.blobs import BlobWriter
     from fhir_bridge.blobs.sealing import Blob
     from fhir_bridge.fhir.resource.cut import Path
     from fhir_bridge.fhir.resource.reader import Json

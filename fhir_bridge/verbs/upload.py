@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import BinaryIO
 
-    from fhir_bridge.blobs.folder import Blobs
+    from fhir_bridge.blobs import Blobs
     from fhir_bridge.blobs.sealing import Blob
     from fhir_bridge.smart.grant import Grant
     from fhir_bridge.store import Store

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from fhir_bridge import points
-from fhir_bridge.blobs import Blobs
+from fhir_bridge.blobs import Blobs, open_blobs
 from fhir_bridge.fhir.resource.reader import read
 from fhir_bridge.keyring import KeyRing
 from fhir_bridge.store import Filter, Store, jobs, resources
@@ -47,7 +47,7 @@ class Rooms:
         store = Store.open(settings)
         accounts = Accounts(settings, store, KeyRing.open(settings))
         leases = Leases(store, owner=boot, seconds=settings.lease_seconds)
-        return cls(settings, store, Blobs.open(settings), accounts, leases)
+        return cls(settings, store, open_blobs(settings), accounts, leases)
 
     @property
     def base(self) -> str:

@@ -45,6 +45,7 @@ DEFAULTS = {
     "data_dir": Path("data"),
     "database_url": None,
     "audio_url": None,
+    "audio_options": None,
     "secret_key": None,
     "corti_environment": "eu",
     "corti_tenant": "base",
@@ -286,7 +287,7 @@ def test_no_secret_is_shown_when_settings_are_printed(monkeypatch):
     read = settings.load()
 
     assert "sesame" not in f"{read} {read!r} {read.model_dump_json()}"
-    assert set(settings.SECRETS) == {"secret_key", "corti_client_secret"}
+    assert set(settings.SECRETS) == {"secret_key", "corti_client_secret", "audio_options"}
 
 
 ASKED = {"issuer": "https://id.example", "verify": "introspection", "client_id": "bridge"}

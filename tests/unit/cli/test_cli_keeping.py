@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from fhir_bridge import clock
-from fhir_bridge.blobs import Blobs
+from fhir_bridge.blobs import open_blobs
 from fhir_bridge.fhir.resource.reader import read
 from fhir_bridge.keyring import KeyRing
 from fhir_bridge.smart import keys
@@ -32,7 +32,7 @@ ENVIRONMENT = {"secret_key": "a key for tests only"}
 @pytest.fixture
 def embedded(sqlite_settings):
     store = Store.open(sqlite_settings)
-    yield sqlite_settings, store, Blobs.open(sqlite_settings)
+    yield sqlite_settings, store, open_blobs(sqlite_settings)
     store.close()
 
 

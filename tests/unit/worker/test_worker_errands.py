@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 import pytest
 
-from fhir_bridge.blobs import Blobs
+from fhir_bridge.blobs import open_blobs
 from fhir_bridge.errors import BlobDamaged, Fenced
 from fhir_bridge.smart.grant import Grant
 from fhir_bridge.store import Store, asynchronous
@@ -59,7 +59,7 @@ def test_a_worker_looks_for_requests_by_itself(corti_settings, events):
 
 
 def test_an_answer_that_comes_too_late_leaves_no_files(ward):
-    store, blobs = ward.rooms.store, Blobs.open(ward.rooms.settings)
+    store, blobs = ward.rooms.store, open_blobs(ward.rooms.settings)
     with blobs.create(KEY) as writer:
         writer.write(b"{}\n")
         blob = writer.commit()
