@@ -250,14 +250,14 @@ def test_the_image_holds_what_the_dockerignore_lets_through():
     assert all((REPO / source).exists() for source in copied)
 
 
-@pytest.mark.parametrize("name", ["web", "worker", "migrate", "database"])
+@pytest.mark.parametrize("name", ["proxy", "web", "worker", "migrate", "database"])
 def test_every_service_of_compose_is_confined(name):
     service = services()[name]
 
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert str(service["user"]) in {f"{UID}:{UID}", "postgres"}
+    assert str(service["user"]) in {f"{UID}:{UID}", "101:101", "postgres"}
     assert service["healthcheck"]
 
 
@@ -269,10 +269,40 @@ def test_compose_gives_settings_that_exist_and_secrets_as_files(name):
     from_file = {field.removesuffix("_file") for field in fields if field.endswith("_file")}
 
     assert service["command"][0] in COMMANDS
-    assert from_file == set(settings.FROM_FILE)
+    assert {"database_url", "secret_key", "corti_client_secret"} <= from_file <= set(settings.FROM_FILE)
     assert {field for field in fields if not field.endswith("_file")} <= set(settings.Settings.model_fields)
     assert set(service["secrets"]) == from_file <= set(declared)
 
 
 def test_compose_asks_for_health_as_the_image_does():
     assert services()["web"]["healthcheck"]["test"] == ["CMD", *image().health]
+
+
+def test_compose_lets_the_proxy_alone_be_reached_and_the_database_reach_nothing():
+    declared = yaml.safe_load((REPO / "compose.yaml").read_text())
+
+    assert [name for name, service in services().items() if "ports" in service] == ["proxy"]
+    assert services()["database"]["networks"] == ["inside"]
+    assert declared["networks"]["inside"] == {"internal": True}
+    assert set(services()["proxy"]["networks"]) == {"front"}
+    assert services()["worker"]["deploy"]["replicas"] == 2
+
+
+def test_web_believes_what_the_proxy_of_compose_says_of_clients_and_nobody_else():
+    address = services()["proxy"]["networks"]["front"]["ipv4_address"]
+
+    assert json.loads(services()["web"]["environment"]["FHIR_BRIDGE_TRUSTED_PROXIES"]) == [address]
+
+
+def test_the_proxy_takes_what_the_bridge_takes_buffers_it_and_hides_what_is_for_operators():
+    written = (REPO / "deploy" / "nginx.conf").read_text()
+    most = int(re.findall(r"client_max_body_size (\d+)m;", written)[0]) * 2**20
+
+    assert most >= settings.Settings().max_binary_bytes
+    assert most >= settings.Settings().max_inline_audio_bytes * 4 / 3
+    assert "proxy_request_buffering on;" in written
+    assert "proxy_next_upstream off;" in written
+    assert "location = /metrics { return 404; }" in written
+    outcomes = [json.loads(each) for each in re.findall(r"return \d+ '(.+)';", written)]
+    assert [each["issue"][0]["code"] for each in outcomes] == ["throttled", "transient"]
+    assert all(f"./{place}" in str(services()["proxy"]["volumes"]) for place in ("deploy/nginx.conf",))
