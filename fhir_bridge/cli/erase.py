@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from fhir_bridge import clock, settings
-from fhir_bridge.blobs import Blobs
+from fhir_bridge.blobs import open_blobs
 from fhir_bridge.cli.opened import store_of
 from fhir_bridge.cli.shown import as_json, shown
 from fhir_bridge.errors import CortiError, StoreUnavailable
@@ -62,7 +62,7 @@ def command(*, reference: str, tenant: str, rewritten: bool, as_json: bool) -> N
 
 def _driven(wanted: Settings, store: Store, tenant: str, reference: str) -> tuple[Erasure, CortiError | None]:
     keys = KeyRing.open(wanted)
-    eraser, accounts = Eraser(wanted, store, Blobs.open(wanted), keys), Accounts(wanted, store, keys)
+    eraser, accounts = Eraser(wanted, store, open_blobs(wanted), keys), Accounts(wanted, store, keys)
     this = eraser.begin(tenant, reference, by="fhir-bridge erase")
     try:
         while this.state != "erased":
