@@ -5,158 +5,12 @@ The rows are twice there, in two tenants, under the same ids.
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-
-from fhir_bridge.smart.grant import Grant
-from fhir_bridge.smart.token import Place, issue
-from fhir_bridge.store import oauth, resources
-from fhir_bridge.verbs.record import new_version
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from flask import Flask
-
-Row = dict[str, Any]
-BASE = "http://127.0.0.1:8080"
-FOREIGN = "of the other tenant"
-
-
-def to(name: str) -> Row:
-    return {"reference": name}
-
-
-def row(name: str, **elements: Any) -> Row:
-    type_, _, id_ = name.partition("/")
-    return {"resourceType": type_, "id": id_} | elements
-
-
-VITAL = [{"coding": [{"system": "urn:c", "code": "vital"}]}]
-CODE = {"text": "a fact"}
-VISIT = {"class": {"code": "AMB"}}
-ROWS: Final = (
-    row("Patient/p1", gender="male"),
-    row("Patient/p2", gender="female"),
-    row("Practitioner/d1", identifier=[{"system": "urn:d", "value": "1"}]),
-    row("Encounter/e1", status="finished", subject=to("Patient/p1"), **VISIT),
-    row("Encounter/e2", status="in-progress", subject=to(f"{BASE}/fhir/Patient/p2"), **VISIT),
-    row("Encounter/e3", status="finished", **VISIT),
-    row("Media/m1", status="completed", subject=to("Patient/p1"), encounter=to("Encounter/e1"), content={"url": "x"}),
-    row("Task/t1", status="completed", intent="order", **{"for": to("Patient/p1")}, encounter=to("Encounter/e1")),
-    row("Observation/o1", status="final", code=CODE, subject=to("Patient/p1"), encounter=to("Encounter/e1")),
-    row(
-        "Observation/o2",
-        status="final",
-        code=CODE,
-        subject=to("Patient/p2"),
-        encounter=to("Encounter/e2"),
-        category=VITAL,
-    ),
-    row("Observation/o3", status="preliminary", code=CODE, encounter=to("Encounter/e1"), category=VITAL),
-    row(
-        "Provenance/v1", target=[to("Observation/o1")], recorded="2026-11-22T08:15:00Z", agent=[{"who": to("Device/x")}]
-    ),
-    row("Provenance/v2", target=[to("Patient/p2")], recorded="2026-11-22T08:15:00Z", agent=[{"who": to("Device/x")}]),
-)
-TYPES: Final = tuple(dict.fromkeys(each["resourceType"] for each in ROWS))
-
-
-def name(each: Row) -> str:
-    return f"{each['resourceType']}/{each['id']}"
-
-
-def patient_of(each: Row) -> set[str]:
-    """The patients in whose compartment a row is, read off its elements."""
-    named = [each.get("subject", {}), each.get("for", {}), *each.get("target", [])]
-    found = {reference.get("reference", "").removeprefix(f"{BASE}/fhir/") for reference in named}
-    own = {name(each)} if each["resourceType"] == "Patient" else set()
-    return {reference for reference in found | own if reference.startswith("Patient/")}
-
-
-# A query of a scope, and whom it lets through; the types it means nothing for it lets through nowhere.
-QUERIES: Final[dict[str, tuple[tuple[str, ...], Callable[[Row], bool]]]] = {
-    "": (TYPES, lambda _: True),
-    "status=finished": (("Encounter",), lambda each: each["status"] == "finished"),
-    "status=final": (("Observation",), lambda each: each["status"] == "final"),
-    "status=finished,in-progress": (("Encounter",), lambda each: each["status"] in {"finished", "in-progress"}),
-    "status:not=final": (
-        ("Encounter", "Media", "Observation", "Task"),
-        lambda each: each["status"] != "final",
-    ),
-    "status=final&category=urn:c%7Cvital": (
-        ("Observation",),
-        lambda each: each["status"] == "final" and each.get("category") == VITAL,
-    ),
-    # of a Provenance the targets that are Patients: http://hl7.org/fhir/R4/provenance.html#search
-    "patient=Patient/p1": (
-        ("Encounter", "Media", "Observation", "Task", "Provenance"),
-        lambda each: "Patient/p1" in patient_of(each),
-    ),
-    "patient=p2": (
-        ("Encounter", "Media", "Observation", "Task", "Provenance"),
-        lambda each: "Patient/p2" in patient_of(each),
-    ),
-    "_id=p1": (("Patient",), lambda each: each["id"] == "p1"),
-    "gender=male": (("Patient",), lambda each: each["gender"] == "male"),
-    "gender=female": (("Patient",), lambda each: each["gender"] == "female"),
-    "identifier=urn:d%7C1": (("Practitioner",), lambda _: True),
-    "target=Observation/o1": (("Provenance",), lambda each: each["id"] == "v1"),
-    # what limits nothing, cannot be read or looks elsewhere gives nothing
-    "colour=blue": ((), lambda _: False),
-    "status=": ((), lambda _: False),
-    "status=final&category=": ((), lambda _: False),
-    "_count=1": ((), lambda _: False),
-    "_include=Observation:encounter": ((), lambda _: False),
-    "patient.gender=male": ((), lambda _: False),
-    "_has:Observation:patient:status=final": ((), lambda _: False),
-    "%00": ((), lambda _: False),
-}
-
-
-@dataclass(frozen=True)
-class Given:
-    """A scope as it was made, to be read again by hand."""
-
-    level: str
-    type: str
-    rights: str
-    query: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.level}/{self.type}.{self.rights}" + (f"?{self.query}" if self.query else "")
-
-
-@dataclass(frozen=True)
-class Bearer:
-    """A token's scopes and context."""
-
-    scopes: tuple[Given, ...]
-    user: str | None = None
-    patient: str | None = None
-
-    def has(self, type_: str, right: str) -> bool:
-        return any(scope.type in {"*", type_} and right in scope.rights for scope in self.scopes)
-
-    def reaches(self, right: str) -> set[str]:
-        return {name(each) for each in ROWS if any(self._lets(scope, each, right) for scope in self.scopes)}
-
-    def _lets(self, scope: Given, each: Row, right: str) -> bool:
-        types, holds = QUERIES[scope.query]
-        context = {
-            "system": True,
-            "user": bool(self.user),
-            "patient": self.patient is not None and f"Patient/{self.patient}" in patient_of(each),
-        }[scope.level]
-        type_ = each["resourceType"]
-        return context and scope.type in {"*", type_} and right in scope.rights and type_ in types and holds(each)
-
+from policy_rows import QUERIES, ROWS, TYPES, Bearer, Door, Given, Row, fill, name, patient_of, row
 
 SCOPES = st.builds(
     Given,
@@ -173,37 +27,9 @@ BEARERS = st.builds(
 )
 
 
-@dataclass
-class Door:
-    """The application, and tokens for any Grant."""
-
-    app: Flask
-
-    def token(self, bearer: Bearer) -> str:
-        grant = Grant("default", "ehr", " ".join(map(str, bearer.scopes)), user=bearer.user, patient=bearer.patient)
-        key = self.app.extensions["fhir-bridge-tokens"].keys()[0]
-        return issue(grant, key, place=Place(BASE, f"{BASE}/fhir"), seconds=300)
-
-    def get(self, token: str, path: str) -> tuple[int, Any]:
-        path = path.removeprefix(f"{BASE}/fhir/")
-        answer = self.app.test_client().get(f"/fhir/{path}", headers={"Authorization": f"Bearer {token}"})
-        assert FOREIGN not in answer.text
-        return answer.status_code, json.loads(answer.text)
-
-
 @pytest.fixture
 def door(app, bridge) -> Door:
-    def fill(conn: Any) -> None:
-        oauth.add_tenant(conn, oauth.new_tenant("elsewhere", bridge.keyring))
-        oauth.add_client(conn, oauth.Client("ehr", "default", "ehr", "", 0))
-        for tenant, note in (("default", "ours"), ("elsewhere", FOREIGN)):
-            noted = [
-                each | {"meta": {"tag": [{"system": "urn:note", "code": "note", "display": note}]}} for each in ROWS
-            ]
-            versions = tuple(new_version(each, base=bridge.base) for each in noted)
-            resources.put(conn, tenant, versions)
-
-    bridge.store.write(fill)
+    fill(bridge)
     return Door(app)
 
 
