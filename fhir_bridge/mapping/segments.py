@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -20,17 +21,19 @@ def in_order(segments: Iterable[Segment]) -> tuple[Segment, ...]:
 
 
 def text_of(segments: Iterable[Segment], participants: Sequence[Participant] = ()) -> str:
-    """Write one paragraph a turn, with its speaker where one is known."""
-    worded = ((speaker_of(one, participants), said(one.text)) for one in in_order(segments))
-    turns = groupby(((who, text) for who, text in worded if text), key=lambda turn: turn[0])
+    """Write one paragraph a turn with its speaker, or a segment where nobody told speakers apart."""
+    worded = [(who, text) for one, who in _voiced(segments, participants) if (text := said(one.text))]
+    if not any(who for who, _ in worded):
+        return "".join(f"{text}\n" for _, text in worded)
+    turns = groupby(worded, key=lambda turn: turn[0])
     paragraphs = ((who, " ".join(text for _, text in turn)) for who, turn in turns)
     return "".join(f"{who}: {text}\n" if who else f"{text}\n" for who, text in paragraphs)
 
 
 def vtt_of(segments: Iterable[Segment], participants: Sequence[Participant] = ()) -> str:
     """Write WebVTT (https://www.w3.org/TR/webvtt1/): one cue a segment, with a voice where one is known."""
-    worded = ((one, one_line(one.text)) for one in in_order(segments))
-    cues = (_cue(one, text, speaker_of(one, participants)) for one, text in worded if text)
+    worded = ((one, one_line(one.text), who) for one, who in _voiced(segments, participants))
+    cues = (_cue(one, text, who) for one, text, who in worded if text)
     return "WEBVTT\n" + "".join(f"\n{cue}\n" for cue in cues)
 
 
@@ -61,6 +64,16 @@ def _object(segment: Segment, participants: Sequence[Participant]) -> dict[str, 
         "text": clean(segment.text),
     }
     return {name: value for name, value in known.items() if value is not None}
+
+
+def _voiced(segments: Iterable[Segment], participants: Sequence[Participant]) -> tuple[tuple[Segment, str | None], ...]:
+    """Put each segment beside its speaker.
+
+    One number for all of a recording says that nobody was told apart, not that one person spoke.
+    """
+    ordered = in_order(segments)
+    apart = len({one.speaker for one in ordered}) > 1
+    return tuple((one, speaker_of(one if apart else replace(one, speaker=None), participants)) for one in ordered)
 
 
 def speaker_of(segment: Segment, participants: Sequence[Participant] = ()) -> str | None:

@@ -241,6 +241,16 @@ def test_the_text_is_one_paragraph_a_turn():
     assert text_of([]) == ""
 
 
+def test_a_text_of_speakers_nobody_told_apart_names_none_and_has_a_line_a_segment():
+    alike = [Segment("Any fever?", 0, 1, speaker=0), Segment("No.", 1, 2, speaker=0)]
+
+    assert text_of(alike) == "Any fever?\nNo.\n"
+    assert "<v " not in vtt_of(alike)
+    assert [one["speaker"] for one in json.loads(json_of_segments(alike))] == [0, 0]
+    assert text_of([*TALK, Segment("Who is there?", 9, 10)]).endswith("Since Friday.\nWho is there?\n")
+    assert text_of(alike, (Participant(0, "doctor"),)) == "Doctor: Any fever? No.\n"
+
+
 def test_webvtt_has_a_cue_for_each_segment_and_escapes_its_words():
     said = [Segment("a --> b\n<c> & d", 3_723.5, 1.0, speaker=0), Segment("quiet", 0.0, 0.5), Segment("", 0.1, 0.2)]
 
