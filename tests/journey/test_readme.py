@@ -125,6 +125,14 @@ def test_every_link_of_a_page_leads_somewhere(page):
     assert not [link for link in links if not (REPO / page).parent.joinpath(link).exists()]
 
 
+@pytest.mark.parametrize("folder", ["docs", "docs/decisions", "docs/security"])
+def test_every_page_of_a_folder_stands_in_its_index(folder):
+    index = (REPO / folder / "README.md").read_text()
+    pages = {path.name for path in (REPO / folder).glob("*.md")} - {"README.md"}
+
+    assert {name for name in pages if f"({name})" not in index} == set()
+
+
 def test_the_readme_promises_targets_that_make_has():
     promised = set(re.findall(r"`?make ([a-z]+)", README))
     targets = set(re.findall(r"^([a-z]+):.*## ", (REPO / "Makefile").read_text(), re.MULTILINE))
