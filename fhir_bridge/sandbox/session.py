@@ -16,6 +16,7 @@ from fhir_bridge.sandbox.config import Refused, Resolved, resolved_streams, reso
 from fhir_bridge.sandbox.decode import BadAudio
 from fhir_bridge.sandbox.engine import CannotListen, Situation
 from fhir_bridge.sandbox.hearing import Hearing
+from fhir_bridge.sandbox.interactions import with_extras
 from fhir_bridge.sandbox.misbehaviour import Misbehaviour
 from fhir_bridge.sandbox.state import Recording
 from fhir_bridge.sandbox.telling import STREAMS, TRANSCRIBE, Teller
@@ -136,7 +137,7 @@ class Session:
         if self.interaction is None:
             accepted["sessionId"] = self.id
         if not switches.bare_config_accepted:
-            accepted["configuration"] = config.echo
+            accepted = with_extras(self.state, {**accepted, "configuration": config.echo})
         self.send(accepted)
         if switches.unknown_messages:
             self.send({"type": "somethingNew", "data": {"of": "tomorrow"}})

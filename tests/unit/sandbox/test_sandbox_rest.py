@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 import requests
+from conftest import config
 
 from fhir_bridge.sandbox import numbers
 from fhir_bridge.sandbox.shapes import FACT_GROUPS
@@ -348,6 +349,15 @@ def test_health_says_that_this_is_a_sandbox_and_who_listens(sandbox):
     assert health["sandbox"] is True
     assert health["recogniser"] == "numbers"
     assert "not for clinical use" in health["notice"]
+
+
+def test_what_is_returned_says_that_a_sandbox_heard_it_and_with_which_ears(call):
+    interaction = call.create()
+    answer = call("GET", f"/interactions/{interaction['interactionId']}").json()
+    talk = call.open(interaction)
+    talk.tell(config())
+
+    assert answer["sandbox"] == talk.next()["sandbox"] == {"heardBy": "numbers"}
 
 
 def test_extra_members_are_there_unless_switched_off(call, sandbox):
