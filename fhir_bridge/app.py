@@ -32,15 +32,18 @@ if TYPE_CHECKING:
     from fhir_bridge.settings import Settings
 
 
-def create_app(settings: Settings) -> Flask:
-    """Make the WSGI application. Nothing is opened that does not survive gunicorn's fork."""
+def create_app(settings: Settings, *, guests: bool = False) -> Flask:
+    """Make the WSGI application. Nothing is opened that does not survive gunicorn's fork.
+
+    `guests` lets in whoever tries the bridge beside the sandbox.
+    """
     app = Flask("fhir_bridge", static_folder=None)
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     paths.learn(app)
     bridge = Bridge.open(settings)
     app.extensions[guard.BRIDGE] = bridge
-    app.extensions[guard.TOKENS] = Tokens(bridge)
+    app.extensions[guard.TOKENS] = Tokens(bridge, has_guests=guests)
     request_log.watch(app)
     cors.allow(app)
     audit.watch(app)  # last: what it puts in the place of an answer is an answer like any other

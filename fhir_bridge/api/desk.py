@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fhir_bridge.api import guests
 from fhir_bridge.api.approved import Approved
 from fhir_bridge.api.signing import KEPT_SECONDS, SigningKeys
 from fhir_bridge.smart import codes, token
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 class Tokens:
     """Issues and verifies access tokens with the bridge's signing keys, which the first process to ask makes."""
 
-    def __init__(self, bridge: Bridge) -> None:
+    def __init__(self, bridge: Bridge, *, has_guests: bool = False) -> None:
+        """Take the rooms, and whether whoever tries the bridge is let in (see `guests`)."""
         self._bridge = bridge
+        self.has_guests = has_guests
         self._place = Place(issuer=bridge.origin, audience=bridge.base)
         self._cache = JwksCache(allow_private=bridge.settings.allow_private_endpoints)
         self._signing = SigningKeys(bridge, token.ALGORITHM)
@@ -80,12 +83,20 @@ class Tokens:
         """Return a client that is registered and not disabled."""
         if not client_id.isprintable():  # no id of ours, and not every database takes such a text
             return None
+        if self.has_guests and client_id == guests.SWAGGER:
+            return guests.swagger(self._bridge.origin)
         row = self._bridge.store.read(lambda conn: oauth.client(conn, client_id))
         if row is None or row.disabled:
             return None
         return Client(
             row.id, row.tenant, row.scope, row.secret_hash, row.jwks, row.jwks_uri, row.redirect_uris, row.name
         )
+
+    def find_user(self, name: str) -> oauth.User | None:
+        """Return who signs in by this name."""
+        if self.has_guests and name == guests.NAME:
+            return guests.user()
+        return self._bridge.store.read(lambda conn: oauth.user(conn, name))
 
     def is_active(self, grant: Grant) -> bool:
         """Tell whether the client of this token still counts, for the tenant that the token names.

@@ -77,8 +77,9 @@ class Quiet(Logger):  # type: ignore[misc]  # gunicorn ships no types
 
 
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
-    def __init__(self, settings: Settings, options: dict[str, object]) -> None:
+    def __init__(self, settings: Settings, options: dict[str, object], *, guests: bool) -> None:
         self._settings = settings
+        self._guests = guests
         self._options = options
         super().__init__()
 
@@ -88,10 +89,10 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
 
     def load(self) -> Flask:
         wsgi.SERVER = NAME  # the Server header: neither the product nor its version
-        return create_app(self._settings)
+        return create_app(self._settings, guests=self._guests)
 
 
-def serve(settings: Settings, descriptor: int, *, workers: int, attended: bool) -> None:
+def serve(settings: Settings, descriptor: int, *, workers: int, attended: bool, guests: bool = False) -> None:
     """Serve on a listening socket until SIGTERM or SIGINT. Ends the interpreter."""
 
     def post_fork(server: Arbiter, _worker: Worker) -> None:
@@ -108,6 +109,7 @@ def serve(settings: Settings, descriptor: int, *, workers: int, attended: bool) 
             "post_fork": post_fork,
             "forwarded_allow_ips": ",".join(settings.trusted_proxies),
         },
+        guests=guests,
     ).run()
 
 

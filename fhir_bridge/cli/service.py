@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import click
 import requests
@@ -13,11 +14,8 @@ from fhir_bridge import clock, log, net, settings
 from fhir_bridge.cli import children
 from fhir_bridge.cli.children import Child, Part
 from fhir_bridge.cli.listening import LOOPBACK, bound, url_of
-from fhir_bridge.cli.opened import reaching, store_of
-from fhir_bridge.cli.user import added
-from fhir_bridge.smart.password import hashed
-from fhir_bridge.store import oauth, schema
-from fhir_bridge.store.versions import now_ms
+from fhir_bridge.cli.opened import reaching
+from fhir_bridge.store import schema
 
 if TYPE_CHECKING:
     import socket
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
 
 READY_SECONDS: Final = 60.0
 _STEP: Final = 0.1
-_DEMO: Final = "demo"
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ class Service:
         if self._wishes.sandbox:
             given |= self._started_sandbox()
         descriptor = self._listener.fileno()
-        web = ("web", "--fd", str(descriptor), *self._workers())
+        web = ("web", "--fd", str(descriptor), *self._workers(), *self._guests())
         for part in (
             Part("web", web, settings.environment(**given), (descriptor,)),
             Part("worker", ("worker",), settings.environment(**given)),
@@ -89,6 +86,11 @@ class Service:
     def _workers(self) -> tuple[str, ...]:
         return ("--workers", str(self._wishes.workers)) if self._wishes.workers else ()
 
+    def _guests(self) -> tuple[str, ...]:
+        """Let in guests where nobody but this machine comes: also no proxy that gives the bridge a name."""
+        near = {self._wishes.host, urlsplit(self.url).hostname} <= LOOPBACK
+        return ("--guests",) if self._wishes.sandbox and near else ()
+
     def _started_sandbox(self) -> dict[str, str]:
         """Start the sandbox and return the settings that point the bridge at it."""
         arguments = ("--script", str(self._wishes.script)) if self._wishes.script else ()
@@ -101,14 +103,8 @@ class Service:
         # Should it die, the bridge finds the next one where this one was.
         again = ("sandbox", "--port", port, *arguments)
         self._sandbox.part = Part("sandbox", again, settings.environment(**self._given, **client))
-        if self._wishes.host in LOOPBACK:
-            self._demo_user()
         urls = {"corti_api_url": said["api_url"], "corti_auth_url": said["auth_url"]}
         return {**urls, **client, "corti_tenant": said["tenant"]}
-
-    def _demo_user(self) -> None:
-        with store_of(self._wanted) as store:
-            added(store, oauth.User(_DEMO, schema.DEFAULT_TENANT, hashed(_DEMO), now_ms()))
 
     def _until_ready(self) -> None:
         host, port = self._listener.getsockname()[:2]

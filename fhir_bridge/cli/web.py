@@ -18,8 +18,9 @@ from fhir_bridge.cli.opened import current, is_embedded
 @port_option
 @click.option("--workers", type=click.IntRange(1), help="Processes; unset: 1 on SQLite, one a core on PostgreSQL.")
 @click.option("--fd", type=int, hidden=True, help="A listening socket that is open already.")
+@click.option("--guests", is_flag=True, hidden=True, help="Let in whoever tries the bridge beside the sandbox.")
 @attended
-def command(host: str, port: int, workers: int | None, *, fd: int | None, attended: bool) -> None:
+def command(host: str, port: int, *, workers: int | None, fd: int | None, guests: bool, attended: bool) -> None:
     """Serve FHIR, tokens and Swagger UI over HTTP. Needs a `worker` beside it."""
     wanted = settings.load()
     log.to_stderr()
@@ -31,4 +32,4 @@ def command(host: str, port: int, workers: int | None, *, fd: int | None, attend
         fd = listener.detach()
     log.event("service.started", part="web", url=wanted.public_url)
     many = 1 if is_embedded(wanted) else os.cpu_count() or 1
-    gunicorn_server.serve(wanted, fd, workers=workers or many, attended=attended)
+    gunicorn_server.serve(wanted, fd, workers=workers or many, attended=attended, guests=guests and attended)

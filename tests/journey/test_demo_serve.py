@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import argon2
 import pytest
 import requests
 
@@ -166,12 +165,30 @@ def test_headers_tell_nothing_of_the_server_and_pages_are_served(served):
     assert requests.get(f"{served.url}/docs", timeout=10).ok
 
 
-def test_a_user_to_try_with_exists_beside_the_sandbox(served):
+def test_a_user_to_try_with_exists_beside_the_sandbox_and_in_no_database(served):
+    here = requests.get(f"{served.url}/docs/sign-in.json", timeout=10).json()
+    assert here["clientId"] == "swagger-ui"
     store = Store.open(Settings(data_dir=served.folder / "data"))
-    user = store.read(lambda conn: oauth.user(conn, "demo"))
+    kept = store.read(lambda conn: oauth.user(conn, "demo"))
     store.close()
+    assert kept is None
 
-    assert argon2.PasswordHasher().verify(user.password_hash, "demo")
+    session = requests.Session()
+    asks = {
+        "response_type": "code",
+        "client_id": here["clientId"],
+        "redirect_uri": here["redirect"],
+        "scope": "openid user/*.cruds",
+        "aud": here["aud"],
+        "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
+        "code_challenge_method": "S256",
+    }
+    page = session.get(f"{served.url}/oauth/authorize", params=asks, timeout=10)
+    form = {"ask": page.url.partition("ask=")[2], "name": "demo", "password": "demo"}
+    page = session.post(f"{served.url}/oauth/sign-in", data=form, timeout=10)
+    form |= {"answer": "allow", "scope": ["openid", "user/*.cruds"]}
+    left = session.post(f"{served.url}/oauth/consent", data=form, timeout=10, allow_redirects=False)
+    assert left.headers["Location"].startswith(f"{served.url}/docs/assets/oauth2-redirect.html?code=")
 
 
 def test_the_greeting_names_what_is_served_and_who_listens(served):

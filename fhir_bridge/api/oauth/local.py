@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from fhir_bridge.api.guard import bridge
+from fhir_bridge.api.guard import bridge, tokens
 from fhir_bridge.api.oauth.door import told
 from fhir_bridge.smart.approval import Person
 from fhir_bridge.smart.password import is_right
-from fhir_bridge.store import oauth, sign_in
+from fhir_bridge.store import sign_in
 from fhir_bridge.verbs import audit
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def judged(visit: Visit, name: str, password: str) -> Person | Refusal:
         _tell(visit, 429)
         minutes = -(-locked_ms // 60_000)
         return Refusal(f"Too many attempts. Try again in {minutes} min.", 429, -(-locked_ms // 1000))
-    user = store.read(lambda conn: oauth.user(conn, name))
+    user = tokens().find_user(name)
     right = is_right(password, user.password_hash if user else None)
     if user is None or not right or user.tenant != visit.ask.tenant:
         _tell(visit, 403)

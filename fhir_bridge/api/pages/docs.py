@@ -9,8 +9,8 @@ import flask_swagger_ui
 import yaml
 from flask import Blueprint, Response, send_from_directory
 
-from fhir_bridge.api import respond
-from fhir_bridge.api.guard import bridge
+from fhir_bridge.api import guests, respond
+from fhir_bridge.api.guard import bridge, tokens
 from fhir_bridge.fhir.rest.openapi import document
 
 routes = Blueprint("docs", __name__)
@@ -45,7 +45,16 @@ def page() -> Response:
     return answer
 
 
+@routes.get("/docs/sign-in.json")
+def sign_in() -> Response:
+    """How Authorize on the page signs a person in: as which app, and for which FHIR base."""
+    here = {"aud": bridge().base, "redirect": f"{bridge().origin}{guests.REDIRECT}"}
+    return respond.plain({**here, "clientId": guests.SWAGGER if tokens().has_guests else ""})
+
+
 @routes.get("/docs/assets/<name>")
 def asset(name: str) -> Response:
-    """A script or style of Swagger UI, or the one that starts it."""
-    return send_from_directory(OURS if (OURS / name).is_file() else ASSETS, name)
+    """A script or style of Swagger UI, the one that starts it, or the page that a sign-in ends on."""
+    answer = send_from_directory(OURS if (OURS / name).is_file() else ASSETS, name)
+    answer.headers["Content-Security-Policy"] = POLICY
+    return answer
