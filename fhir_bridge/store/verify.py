@@ -10,12 +10,13 @@ from sqlalchemy import and_, func, or_, select
 from fhir_bridge.store import tables
 from fhir_bridge.store.dispatch import WAITING, Ticket
 from fhir_bridge.store.finding import Finding
+from fhir_bridge.store.laws import LAWS, told
 from fhir_bridge.store.states import DISPATCHED, STATES, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from sqlalchemy import ColumnElement, Connection, Select
+    from sqlalchemy import ColumnElement, Connection
 
 _V: Final = tables.version
 
@@ -56,16 +57,16 @@ def _numbers_without_gaps(conn: Connection) -> Iterator[Finding]:
     rows = func.coalesce(of.c.rows, 0)
     odd = or_(rows != t.seq, func.coalesce(of.c.last, 0) != t.seq)
     joined = select(t.id, t.id).join_from(tables.tenant, of, of.c.tenant == t.id, isouter=True)
-    yield from _told(conn, "commit numbers have no gaps", joined.where(odd))
+    yield from told(conn, "commit numbers have no gaps", joined.where(odd))
 
 
 def _times_in_commit_order(conn: Connection) -> Iterator[Finding]:
     before = func.lag(_V.c.at_ms).over(partition_by=_V.c.tenant, order_by=_V.c.seq)
     ordered = select(_V.c.tenant, _V.c.seq, _V.c.at_ms, before.label("before")).subquery()
     earlier = select(ordered.c.tenant, ordered.c.seq).where(ordered.c.at_ms < ordered.c.before)
-    yield from _told(conn, "lastUpdated grows in commit order", earlier)
+    yield from told(conn, "lastUpdated grows in commit order", earlier)
     ahead = select(_V.c.tenant, _V.c.seq).join_from(_V, tables.tenant, _V.c.tenant == tables.tenant.c.id)
-    yield from _told(
+    yield from told(
         conn, "no version is newer than its tenant's last commit", ahead.where(_V.c.at_ms > tables.tenant.c.at_ms)
     )
 
@@ -74,7 +75,7 @@ def _one_current_version(conn: Connection) -> Iterator[Finding]:
     current = func.sum(_V.c.until.is_(None).cast(tables.job.c.epoch.type))
     odd = or_(current != 1, func.min(_V.c.vid) != 1, func.max(_V.c.vid) != func.count())
     resources = select(_V.c.tenant, _V.c.type + "/" + _V.c.id).group_by(_V.c.tenant, _V.c.type, _V.c.id).having(odd)
-    yield from _told(conn, "a resource has one current version and all before it", resources)
+    yield from told(conn, "a resource has one current version and all before it", resources)
 
 
 def _versions_close_each_other(conn: Connection) -> Iterator[Finding]:
@@ -84,14 +85,14 @@ def _versions_close_each_other(conn: Connection) -> Iterator[Finding]:
     )
     follows = and_(n.c.type == _V.c.type, n.c.id == _V.c.id, n.c.vid == _V.c.vid + 1)
     broken = joined.where(_V.c.until.is_not(None), or_(n.c.seq.is_(None), ~follows))
-    yield from _told(conn, "a past version was replaced by the next one", broken)
+    yield from told(conn, "a past version was replaced by the next one", broken)
 
 
 def _bodies_tell_their_version(conn: Connection) -> Iterator[Finding]:
     c = _V.c
     said = '%"versionId":"' + c.vid.cast(c.body.type) + '","lastUpdated":"%'
     odd = or_(and_(c.deleted, c.body != ""), and_(~c.deleted, ~c.body.like(said)))
-    yield from _told(conn, "a body tells its own version, a deletion has none", select(c.tenant, c.seq).where(odd))
+    yield from told(conn, "a body tells its own version, a deletion has none", select(c.tenant, c.seq).where(odd))
 
 
 def _keys_of_versions(conn: Connection) -> Iterator[Finding]:
@@ -101,7 +102,7 @@ def _keys_of_versions(conn: Connection) -> Iterator[Finding]:
         .join_from(k, _V, and_(_V.c.tenant == k.c.tenant, _V.c.seq == k.c.seq), isouter=True)
         .distinct()
     )
-    yield from _told(conn, "a search key belongs to a version", joined.where(_V.c.seq.is_(None)))
+    yield from told(conn, "a search key belongs to a version", joined.where(_V.c.seq.is_(None)))
 
 
 # --- what points at resources ------------------------------------------------------------
@@ -109,22 +110,22 @@ def _keys_of_versions(conn: Connection) -> Iterator[Finding]:
 
 def _pointers(conn: Connection) -> Iterator[Finding]:
     o, b, j = tables.once.c, tables.blob.c, tables.job.c
-    yield from _told(conn, "what exists once exists", select(o.tenant, o.kind).where(~_there(o.tenant, o.type, o.id)))
-    yield from _told(
+    yield from told(conn, "what exists once exists", select(o.tenant, o.kind).where(~_there(o.tenant, o.type, o.id)))
+    yield from told(
         conn, "content has its Binary", select(b.tenant, b.binary).where(~_there(b.tenant, "Binary", b.binary))
     )
-    yield from _told(conn, "a job has its Task", select(j.tenant, j.id).where(~_there(j.tenant, "Task", j.task)))
+    yield from told(conn, "a job has its Task", select(j.tenant, j.id).where(~_there(j.tenant, "Task", j.task)))
     encounters = select(j.tenant, j.id).where(~_there(j.tenant, "Encounter", j.encounter))
-    yield from _told(conn, "a job has its Encounter", encounters)
+    yield from told(conn, "a job has its Encounter", encounters)
     media = select(j.tenant, j.id).where(j.media.is_not(None), ~_there(j.tenant, "Media", j.media))
-    yield from _told(conn, "a job of a recording has its Media", media)
+    yield from told(conn, "a job of a recording has its Media", media)
 
 
 def _one_running_job(conn: Connection) -> Iterator[Finding]:
     j = tables.job.c
     running = and_(j.owner.is_not(None), j.state.in_((State.STREAMING, State.FINALISING, State.RECONCILING)))
     several = select(j.tenant, j.encounter).where(running).group_by(j.tenant, j.encounter).having(func.count() > 1)
-    yield from _told(conn, "an Encounter has at most one running job", several)
+    yield from told(conn, "an Encounter has at most one running job", several)
 
 
 def _statuses(conn: Connection) -> Iterator[Finding]:
@@ -176,12 +177,8 @@ _LAWS: Final[tuple[Callable[[Connection], Iterable[Finding]], ...]] = (
     _one_running_job,
     _statuses,
     _in_progress,
+    *LAWS,
 )
-
-
-def _told(conn: Connection, law: str, broken: Select[str, object]) -> Iterator[Finding]:
-    for tenant, row in conn.execute(broken):
-        yield Finding(law, tenant, str(row))
 
 
 def _there(tenant: ColumnElement[str], type_: ColumnElement[str] | str, id_: ColumnElement[str]) -> ColumnElement[bool]:

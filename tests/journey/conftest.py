@@ -24,7 +24,8 @@ from fhir_bridge.fhir.resource.check import checked
 from fhir_bridge.fhir.resource.models import model_of
 from fhir_bridge.fhir.resource.reader import read
 from fhir_bridge.smart.client import secret_hash
-from fhir_bridge.store import oauth
+from fhir_bridge.store import oauth, verify
+from fhir_bridge.verbs.verify import Proof
 from fhir_bridge.worker.errands import Errands
 from fhir_bridge.worker.rooms import Rooms
 
@@ -218,6 +219,14 @@ def app(web_settings: Settings) -> Iterator[Flask]:
 @pytest.fixture
 def bridge(app: Flask) -> Bridge:
     return app.extensions["fhir-bridge"]
+
+
+@pytest.fixture
+def proved(bridge: Bridge) -> Iterator[None]:
+    """What `verify` proves holds after a journey in which jobs ran."""
+    yield
+    assert bridge.store.read(verify.findings) == ()
+    assert Proof(bridge.store, bridge.blobs, bridge.keyring).audit() == ()
 
 
 @pytest.fixture

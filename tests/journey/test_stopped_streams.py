@@ -16,6 +16,7 @@ from fhir_bridge.store.dispatch import Ledger
 from fhir_bridge.worker.rooms import Rooms
 from fhir_bridge.worker.run import run
 
+pytestmark = pytest.mark.usefixtures("proved")
 SECONDS = 80
 SCRIPT = Script(
     utterances=[Line(start=at, end=at + 0.9, text=f"sentence number {at}") for at in range(SECONDS)],

@@ -6,19 +6,13 @@ import pytest
 from conftest import example, media, wav
 from test_stopped_streams import SCRIPT, SECONDS, corti, rooms, until, web_settings, working
 
-from fhir_bridge.store import jobs, verify
+from fhir_bridge.store import jobs
 
 __all__ = ["corti", "rooms", "web_settings"]  # fixtures
 
+pytestmark = pytest.mark.usefixtures("proved")
 SHORT = 6
 JSON_PATCH = "application/json-patch+json"
-
-
-@pytest.fixture(autouse=True)
-def _verified(bridge):
-    """What `verify` proves holds after every test."""
-    yield
-    assert bridge.store.read(verify.findings) == ()
 
 
 @pytest.fixture

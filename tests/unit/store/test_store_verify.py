@@ -87,9 +87,14 @@ def test_two_running_jobs_of_one_encounter_are_found(whole):
 
 
 @pytest.mark.parametrize(
-    ("status", "found"), [("in-progress", {"a Media in progress has a job"}), ("completed", set())]
+    ("status", "found"),
+    [
+        ("in-progress", {"a Media in progress has a job"}),
+        ("completed", {"a completed recording has a job"}),
+        ("entered-in-error", set()),
+    ],
 )
-def test_a_media_in_progress_that_nobody_works_on_is_found(whole, status, found):
+def test_a_media_that_nobody_works_on_is_found(whole, status, found):
     put(whole, new("m2", **MEDIA | {"after": f'}},"status":"{status}","note":"in-progress"}}'}))
 
     assert laws(whole) == found

@@ -1,0 +1,137 @@
+"""Each law about jobs and results is found broken when a row breaks it."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from sqlalchemy import text
+from store_making import TENANT, new, put
+
+from fhir_bridge.store import tables, verify
+from fhir_bridge.store.states import STATES, State
+
+RELATED = 7  # a parameter of DocumentReference that names its Media
+
+
+def job(kind: str, n: int, state: State = State.PUBLISHED, **changes):
+    media = f"m{n}" if kind == "media" else None
+    row = {"id": f"{kind}-{n}", "tenant": TENANT, "kind": kind, "encounter": "e1", "media": media, "state": state}
+    row |= {"task": f"{kind}-{n}", "epoch": 1, "queued_ms": 1, "created_ms": n, "session": 2, "owner": None}
+    return row | {"lease_ms": None} | changes
+
+
+def shown(type_: str, id_: str, status: str, state: str = ""):
+    said = f',"businessStatus":{{"coding":[{{"code":"{state}"}}]}}' if state else ""
+    return new(id_, type_=type_, before='{"meta":{', after=f'}},"status":"{status}"{said}}}')
+
+
+def segment(session: int, n: int, start: int, words: str, **changes):
+    row = {"tenant": TENANT, "media": "m1", "session": session, "n": n, "start_ms": start, "end_ms": start + 900}
+    return row | {"channel": 0, "text": words, "superseded": False} | changes
+
+
+@pytest.fixture
+def lawful(store):
+    """A visit with two recordings: one that was heard over two connections, and one that is at a worker's."""
+    words = json.dumps([{"text": "one"}, {"text": "two"}, {"text": "three"}])
+    data = base64.b64encode(words.encode()).decode()
+    content = f'"content":[{{"attachment":{{"contentType":"application/json","data":"{data}"}}}}]'
+    put(store, new("e1"), new("e2"), new("o1", type_="Observation"), new("o2", type_="Observation"))
+    put(store, shown("Media", "m1", "completed"), shown("Media", "m2", "in-progress"))
+    done, running = STATES[State.PUBLISHED], STATES[State.STREAMING]
+    put(store, *(shown("Task", id_, done.task, "published") for id_ in ("interaction-1", "media-1")))
+    put(store, shown("Task", "media-2", running.task, "streaming"))
+    keys = [(RELATED, "Media/m1")]
+    document = {"before": '{"meta":{', "after": f"}},{content}}}", "keys": keys, "author": "bridge"}
+    put(store, new("d1", type_="DocumentReference", **document))
+
+    def write(conn):
+        running = job("media", 2, State.STREAMING, owner="w", lease_ms=9)
+        conn.execute(tables.job.insert(), [job("interaction", 1), job("media", 1), running])
+        kept = [segment(1, 0, 0, "one"), segment(2, 0, 1000, "two"), segment(2, 1, 2000, "three")]
+        conn.execute(tables.segment.insert(), [*kept, segment(1, 1, 1000, "twp", superseded=True)])
+        told = {"tenant": TENANT, "likeness": "l"}
+        facts = [("m1", "f1", "o1"), ("m1", "f2", "o1"), ("m2", "f3", "o2")]
+        rows = [told | {"media": media, "corti_id": id_, "observation": by} for media, id_, by in facts]
+        conn.execute(tables.fact.insert(), rows)
+        known = {"tenant": TENANT, "identifier": "i", "intended_ms": 1, "sent": True}
+        rows = [known | {"encounter": f"e{n}", "corti_id": f"c{n}"} for n in (1, 2)]
+        conn.execute(tables.interaction.insert(), rows)
+        ended = {"id": "x", "tenant": TENANT, "subject": "Encounter/erased-1", "state": "erased", "created_ms": 1}
+        conn.execute(tables.erasure.insert(), ended)
+
+    store.write(write)
+    return store
+
+
+def laws(store) -> set[str]:
+    return {found.law for found in store.read(verify.findings)}
+
+
+def test_a_lawful_store_has_no_findings(lawful):
+    assert lawful.read(verify.findings) == ()
+
+
+@pytest.mark.parametrize(
+    ("broken", "law"),
+    [
+        ("UPDATE job SET media = 'm1'", "a recording has one job"),
+        ("UPDATE job SET kind = 'interaction'", "an Encounter has one job for its interaction"),
+        ("DELETE FROM job WHERE media = 'm1'", "a completed recording has a job"),
+        (
+            "UPDATE segment SET superseded = false WHERE n = 1 AND session = 1",
+            "words of a later connection follow those of an earlier one",
+        ),
+        (
+            "UPDATE segment SET end_ms = 1001 WHERE n = 0 AND session = 1",
+            "words of a later connection follow those of an earlier one",
+        ),
+        ("UPDATE segment SET end_ms = 0 WHERE session = 2", "words end after they begin"),
+        ("UPDATE job SET session = 1", "words come of a connection that their job knows"),
+        ("UPDATE segment SET media = 'm9'", "words belong to a recording with a job"),
+        (
+            "UPDATE segment SET superseded = true WHERE n = 0 AND session = 1",
+            "a transcript says what was heard, once and in order",
+        ),
+        (
+            "UPDATE segment SET start_ms = 2500 WHERE text = 'two'",
+            "a transcript says what was heard, once and in order",
+        ),
+        ("UPDATE segment SET text = 'other'", "a transcript says what was heard, once and in order"),
+        ("UPDATE fact SET corti_id = 'f1' WHERE corti_id = 'f3'", "a fact belongs to one recording"),
+        ("UPDATE fact SET observation = 'o9' WHERE corti_id = 'f3'", "a fact is shown by an Observation"),
+        ("UPDATE fact SET observation = 'o1'", "an Observation shows facts of one recording"),
+        ("UPDATE interaction SET corti_id = 'c1'", "an interaction belongs to one Encounter"),
+        ("UPDATE interaction SET sent = false", "an interaction was asked for before it was known"),
+        ("UPDATE job SET owner = 'w', lease_ms = 1", "a job that has ended belongs to no worker"),
+        ("UPDATE job SET lease_ms = 1 WHERE media = 'm1'", "a job that has ended belongs to no worker"),
+        ("UPDATE job SET lease_ms = NULL", "a worker that has a job has a lease of it"),
+        ("UPDATE job SET epoch = 0", "a job under way was queued"),
+        (
+            "UPDATE job SET state = 'stored', owner = NULL, lease_ms = NULL",
+            "a job that waits has one of its Encounter before it",
+        ),
+        ("UPDATE erasure SET state = 'destroyed'", "an erasure ends within a day"),
+        ("UPDATE erasure SET words = '[]'", "an erasure that has ended remembers nothing"),
+        ("UPDATE job SET state = 'erased' WHERE kind = 'interaction'", "an Encounter that was erased is gone"),
+    ],
+)
+def test_what_must_not_be_is_found(lawful, broken, law):
+    lawful.write(lambda conn: conn.execute(text(broken)))
+
+    assert law in laws(lawful)
+
+
+def test_what_is_left_to_search_an_erased_visit_by_is_found(lawful):
+    put(lawful, new("e1", keys=[(1, "x")]))
+    lawful.write(lambda conn: conn.execute(text("UPDATE job SET state = 'erased' WHERE kind = 'interaction'")))
+
+    assert "an Encounter that was erased is found by nothing" in laws(lawful)
+
+
+def test_a_transcript_that_an_ehr_corrected_is_its_own(lawful):
+    put(lawful, new("d1", type_="DocumentReference", before='{"meta":{', after='},"content":[]}', author="ehr"))
+
+    assert lawful.read(verify.findings) == ()
