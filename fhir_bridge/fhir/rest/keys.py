@@ -69,14 +69,22 @@ def values_at(json: JsonValue, path: str) -> Iterator[JsonValue]:
         yield json
         return
     step, _, rest = path.partition(".")
+    name, _, only = step.removesuffix("]").partition("[")
     for element in json if isinstance(json, list) else [json]:
-        found = element.get(step) if isinstance(element, dict) else None
+        found = element.get(name) if isinstance(element, dict) else None
+        if only:
+            found = [one for one in found if _is(one, only)] if isinstance(found, list) else None
         if found is not None and rest:
             yield from values_at(found, rest)
         elif isinstance(found, list):
             yield from found
         elif found is not None:
             yield found
+
+
+def _is(element: JsonValue, which: str) -> bool:
+    name, _, value = which.partition("=")
+    return isinstance(element, dict) and element.get(name) == value
 
 
 def _compartment(

@@ -43,7 +43,8 @@ ANY: Final = ()  # a reference parameter without targets may point at every serv
 class Param:
     """One search parameter: its key number and the elements it looks at.
 
-    A path names elements from the resource root, without its type. `targets` are the
+    A path names elements from the resource root, without its type; `[system=phone]` behind one
+    leaves those whose `system` is `phone`. `targets` are the
     types a reference may point at: others at the same path are not indexed. `system` is
     the code system of an element of type `code`. A composite has `parts`, whose paths begin
     at each element that its own paths lead to. A parameter without paths is answered by the
@@ -102,10 +103,12 @@ def reference(number: int, name: str, path: str, *targets: str) -> Param:
     return Param(number, name, "reference", (path,), targets=targets)
 
 
-def composite(number: int, name: str, path: str, *parts: tuple[ParamType, tuple[str, ...]]) -> Param:
+def composite(
+    number: int, name: str, within: str | tuple[str, ...], *parts: tuple[ParamType, tuple[str, ...]]
+) -> Param:
     """Return a parameter that looks at several elements of one."""
     inner = tuple(Param(number, name, type_, paths) for type_, paths in parts)
-    return Param(number, name, "composite", (path,), parts=inner)
+    return Param(number, name, "composite", (within,) if isinstance(within, str) else within, parts=inner)
 
 
 COMMON: Final = (

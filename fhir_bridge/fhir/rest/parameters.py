@@ -84,6 +84,9 @@ PATIENT: Final = (
     reference(215, "general-practitioner", "generalPractitioner", "Organization", "Practitioner", "PractitionerRole"),
     reference(216, "organization", "managingOrganization", "Organization"),
     reference(217, "link", "link.other", "Patient", "RelatedPerson"),
+    token(218, "phone", "telecom[system=phone]"),
+    token(219, "email", "telecom[system=email]"),
+    token(220, "address-use", "address.use", system=_HL7 + "address-use"),
 )
 
 PRACTITIONER: Final = (
@@ -96,6 +99,13 @@ PRACTITIONER: Final = (
     token(306, "telecom", "telecom"),
     string(307, "address", *_ADDRESS_PARTS),
     token(308, "communication", "communication"),
+    token(309, "phone", "telecom[system=phone]"),
+    token(310, "email", "telecom[system=email]"),
+    string(311, "address-city", "address.city"),
+    string(312, "address-postalcode", "address.postalCode"),
+    string(313, "address-state", "address.state"),
+    string(314, "address-country", "address.country"),
+    token(315, "address-use", "address.use", system=_HL7 + "address-use"),
 )
 
 ORGANIZATION: Final = (
@@ -105,6 +115,11 @@ ORGANIZATION: Final = (
     token(403, "type", "type"),
     string(404, "address", *_ADDRESS_PARTS),
     reference(405, "partof", "partOf", "Organization"),
+    string(406, "address-city", "address.city"),
+    string(407, "address-postalcode", "address.postalCode"),
+    string(408, "address-state", "address.state"),
+    string(409, "address-country", "address.country"),
+    token(410, "address-use", "address.use", system=_HL7 + "address-use"),
 )
 
 MEDIA: Final = (
@@ -167,6 +182,8 @@ OBSERVATION: Final = (
     composite(632, "code-value-string", THIS, _CODE, ("string", ("valueString",))),
     composite(633, "component-code-value-quantity", "component", _CODE, ("quantity", ("valueQuantity",))),
     composite(634, "component-code-value-concept", "component", _CODE, ("token", ("valueCodeableConcept",))),
+    composite(636, "combo-code-value-quantity", (THIS, "component"), _CODE, ("quantity", ("valueQuantity",))),
+    composite(637, "combo-code-value-concept", (THIS, "component"), _CODE, ("token", ("valueCodeableConcept",))),
 )
 
 DOCUMENT_REFERENCE: Final = (

@@ -272,3 +272,23 @@ def test_keys_never_fail_and_always_fit_the_table(row, drawn):
     for key in keys:
         assert 0 < key.param < 2**15
         assert len(key.val) <= 3 * encode.BOUND
+
+
+def test_a_phone_number_is_found_as_one_and_not_as_an_email_address():
+    sent = [{"system": "phone", "value": "555"}, {"system": "email", "value": "a@example.org"}, {"value": "9"}, "x"]
+    patient = {"resourceType": "Patient", "telecom": sent, "address": [{"use": "home"}]}
+
+    assert "555" in values(patient, number("Patient", "phone"))
+    assert not values(patient, number("Patient", "phone")) & {"a@example.org", "9"}
+    assert "a@example.org" in values(patient, number("Patient", "email"))
+    assert "home" in values(patient, number("Patient", "address-use"))
+    assert values({"resourceType": "Patient", "telecom": {"system": "phone"}}, number("Patient", "phone")) == set()
+
+
+def test_a_pair_of_code_and_value_is_found_in_an_observation_and_in_its_components():
+    pulse = {"code": {"coding": [{"code": "8867-4"}]}, "valueQuantity": {"value": Decimal(61)}}
+    combo = number("Observation", "combo-code-value-quantity")
+
+    whole = values({"resourceType": "Observation", **pulse}, combo)
+    assert whole
+    assert values({"resourceType": "Observation", "component": [pulse]}, combo) == whole
