@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from conftest import media, wav
+from conftest import example, media, wav
 
 from fhir_bridge.app import create_app
 
@@ -161,10 +161,21 @@ def test_a_transaction_fetches_what_its_media_name_or_is_refused_whole(ehr, shel
     encounter = ehr.encounter()
     good, bad = at(f"{shelf.url}/visit.wav", encounter), at(f"{shelf.url}/none.wav", encounter)
 
-    done, refused = ehr.post("", bundle("transaction", good)), ehr.post("", bundle("transaction", good, bad))
+    done, refused = (
+        ehr.post("", bundle("transaction", example("patient"), good)),
+        ehr.post("", bundle("transaction", good, bad)),
+    )
 
-    assert done.json["entry"][0]["response"]["status"].startswith("201")
+    assert done.json["entry"][1]["response"]["status"].startswith("201")
     assert (refused.status, refused.issue["expression"]) == (422, ["Bundle.entry[1].resource.content.url"])
+
+
+def test_a_binary_of_the_bridge_itself_is_not_fetched_though_its_host_is_named(ehr, web_settings):
+    binary = ehr.post("Binary", wav(), Content_Type="audio/wav").json["id"]
+    sent = at(f"{web_settings.public_url}/fhir/Binary/{binary}", ehr.encounter())
+
+    assert ehr.post("Media", sent).json["content"]["url"] == f"Binary/{binary}"
+    assert len(kept(web_settings)) == 1
 
 
 def test_in_a_batch_only_the_entry_fails_that_names_what_is_not_given(ehr, shelf):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import get_args
 from uuid import UUID
 
-from hypothesis import assume, event, given
+from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 from mapping_examples import ACT
 
@@ -18,6 +18,8 @@ from fhir_bridge.fhir.resource.models import model_of
 from fhir_bridge.mapping.encounter import corti_identifier, interaction_from_encounter
 from fhir_bridge.mapping.explain import explanation_of_encounter
 from fhir_bridge.mapping.tables import ENCOUNTER_CLASS, ENCOUNTER_STATUS, FIRST_CONSULTATION
+
+at_leisure = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # whatever else the machine does
 
 words = st.from_regex(r"[A-Za-zÀ-ž0-9]([A-Za-zÀ-ž0-9 ~.-]{0,20}[A-Za-z0-9])?", fullmatch=True)
 zones = st.sampled_from(["Z", "+14:00", "-12:00", "+05:45"])
@@ -97,6 +99,7 @@ def unnamed():
     raise AssertionError("refused without naming the element")
 
 
+@at_leisure
 @given(encounters)
 def test_a_valid_encounter_becomes_words_corti_has_or_is_refused_with_its_element(sent):
     visit = model(sent)
@@ -124,6 +127,7 @@ def test_a_valid_encounter_becomes_words_corti_has_or_is_refused_with_its_elemen
     assert all(one.at and one.severity == "warning" for one in mapped.warnings)
 
 
+@at_leisure
 @given(encounters)
 def test_the_same_encounter_is_mapped_the_same_way_every_time(sent):
     visit = model(sent)
@@ -134,6 +138,7 @@ def test_the_same_encounter_is_mapped_the_same_way_every_time(sent):
     assert interaction_from_encounter(model(sent), identifier="x", tenant="default") == once
 
 
+@at_leisure
 @given(encounters)
 def test_every_dry_run_is_a_valid_answer(sent):
     try:
