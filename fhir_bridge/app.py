@@ -8,6 +8,7 @@ from flask import Flask
 
 from fhir_bridge.api import (
     audit,
+    behind,
     binary,
     cors,
     discovery,
@@ -41,6 +42,7 @@ def create_app(settings: Settings, *, guests: bool = False) -> Flask:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     paths.learn(app)
+    app.wsgi_app = behind.placed(app.wsgi_app, settings)  # type: ignore[method-assign,assignment]  # as Flask says
     bridge = Bridge.open(settings)
     app.extensions[guard.BRIDGE] = bridge
     app.extensions[guard.TOKENS] = Tokens(bridge, has_guests=guests)

@@ -25,7 +25,8 @@ PUBLIC: Final = frozenset(
         "/oauth/jwks",
     )
 )
-_REGISTERED: Final = ("/fhir", "/oauth")
+# Not the pages at which people sign in: no script has anything to read there.
+_REGISTERED: Final = ("/fhir", "/oauth/token", "/oauth/introspect", "/oauth/revoke")
 _PORTS: Final = {"https": 443, "http": 80}
 _METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE"  # which of them a path has, the request itself learns
 _SENT: Final = (

@@ -60,6 +60,8 @@ def add(
         raise click.UsageError("Give one of --jwks, --jwks-uri and --secret")
     if not (jwks or jwks_uri or secret or redirect_uris):
         raise click.UsageError("Say how the client proves who it is: --jwks FILE, --jwks-uri URL or --secret")
+    if not (jwks or jwks_uri or secret) and "system/" in scope:
+        raise click.UsageError("--scope: system/ scopes are for a client that proves who it is; --secret makes one")
     wanted = settings.load()
     proof = Proof(
         jwks=registration.public_keys(jwks) if jwks else None,

@@ -37,7 +37,18 @@ def test_any_page_may_discover(ehr, path):
     assert "Access-Control-Allow-Credentials" not in cors_of(answer)
 
 
-@pytest.mark.parametrize("path", ["/oauth/token", "/fhir/Encounter", "/fhir/Encounter/1", "/fhir", "/fhir/Binary/1"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/oauth/token",
+        "/oauth/introspect",
+        "/oauth/revoke",
+        "/fhir/Encounter",
+        "/fhir/Encounter/1",
+        "/fhir",
+        "/fhir/Binary/1",
+    ],
+)
 def test_a_page_of_a_registered_app_may_ask_without_a_token_first(registered, path):
     asked = preflight(registered, path, APP)
 
@@ -96,7 +107,9 @@ def test_a_disabled_app_has_no_pages(registered, bridge):
     assert cors_of(preflight(registered, "/oauth/token", APP)) == set()
 
 
-@pytest.mark.parametrize("path", ["/health/live", "/metrics", "/docs", "/openapi.json"])
+@pytest.mark.parametrize(
+    "path", ["/oauth/authorize", "/oauth/sign-in", "/health/live", "/metrics", "/docs", "/openapi.json"]
+)
 def test_what_is_for_operators_and_readers_is_not_for_pages(registered, path):
     with registered.http.get(path, headers={"Origin": APP}) as answer:
         assert cors_of(answer) == set()

@@ -109,6 +109,37 @@ def test_below_a_path_all_pages_lead_to_each_other(web_settings, heart, app):
     made.extensions["fhir-bridge"].store.close()
 
 
+@pytest.mark.parametrize("path", ["/base/fhir/metadata", "/fhir/metadata", "/base/oauth/jwks", "/base/health/live"])
+def test_a_proxy_may_take_the_path_away_or_leave_it(web_settings, app, path):
+    assert app  # has the database
+    made = create_app(web_settings.model_copy(update={"public_url": "https://bridge.example/base/"}))
+    assert made.test_client().get(path).status_code == 200
+    for nothing in ("/base", "/basement/fhir/metadata", "/other/fhir/metadata"):
+        assert made.test_client().get(nothing).status_code == 404
+    made.extensions["fhir-bridge"].store.close()
+
+
+@pytest.mark.parametrize(
+    ("peer", "said", "address"),
+    [
+        ("10.0.0.1", "203.0.113.7", "203.0.113.7"),
+        ("10.0.0.1", "198.51.100.9, 203.0.113.7", "203.0.113.7"),
+        ("10.0.0.1", "198.51.100.9, 203.0.113.7, 10.0.0.2", "203.0.113.7"),
+        ("10.0.0.1", "", "10.0.0.1"),
+        ("10.0.0.9", "203.0.113.7", "10.0.0.9"),
+    ],
+)
+def test_a_trusted_proxy_is_believed_who_asks(web_settings, ehr, peer, said, address):
+    made = create_app(web_settings.model_copy(update={"trusted_proxies": ("10.0.0.1", "10.0.0.2")}))
+    sent = {"Authorization": f"Bearer {ehr.token}", "X-Forwarded-For": said}
+
+    made.test_client().get("/fhir/Encounter", headers=sent, environ_overrides={"REMOTE_ADDR": peer})
+
+    (event,) = ehr.get("AuditEvent?_count=1").found
+    assert event["agent"][0]["network"]["address"] == address
+    made.extensions["fhir-bridge"].store.close()
+
+
 def test_what_happens_at_the_door_is_in_the_audit(browser, heart, anna, ehr):
     page = begin(browser, heart)
     browser.sign_in(page, "holm", "wrong")

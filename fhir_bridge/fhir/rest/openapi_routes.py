@@ -14,16 +14,20 @@ _TEXT: Final[Json] = {"type": "string"}
 
 
 def token_route() -> Json:
-    """Describe the token endpoint (RFC 6749 section 4.4, SMART backend services)."""
+    """Describe the token endpoint (RFC 6749 sections 4.1.3, 4.4 and 6; SMART)."""
     fields: Json = {
-        "grant_type": {"const": "client_credentials"},
+        "grant_type": {"enum": ["client_credentials", "authorization_code", "refresh_token"]},
         "scope": {"type": "string", "examples": ["system/Encounter.crus system/Media.crus"]},
         "client_assertion_type": {"const": _ASSERTION},
         "client_assertion": {"type": "string", "description": "A JWT signed by the client's registered key"},
         "client_id": {"type": "string", "description": "With client_secret, when no assertion is used"},
         "client_secret": {"type": "string", "format": "password"},
+        "code": {"type": "string", "description": "Of an app to which a person said yes"},
+        "redirect_uri": {"type": "string", "description": "With code: where it was sent"},
+        "code_verifier": {"type": "string", "description": "With code: what its code_challenge was made of (PKCE)"},
+        "refresh_token": {"type": "string", "description": "Good once: the answer has the next one"},
     }
-    form: Json = {"type": "object", "required": ["grant_type", "scope"], "properties": fields}
+    form: Json = {"type": "object", "required": ["grant_type"], "properties": fields}
     token: Json = {
         "type": "object",
         "required": ["access_token", "token_type", "expires_in", "scope"],
@@ -32,6 +36,7 @@ def token_route() -> Json:
             "token_type": _TEXT,
             "expires_in": {"type": "integer"},
             "scope": _TEXT,
+            **dict.fromkeys(("refresh_token", "id_token", "patient", "encounter"), _TEXT),
         },
     }
     return {

@@ -50,6 +50,13 @@ def test_a_public_client_has_redirect_uris_alone(run):
     assert listed["proof"] == "public"
 
 
+def test_a_public_client_acts_for_people_alone(run):
+    answer = run("client", "add", "App", "--redirect-uri", "https://app.example.org/cb", *SCOPE)
+
+    assert answer.status == 2
+    assert "system/ scopes are for a client that proves who it is" in answer.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -81,7 +88,7 @@ def test_keys_may_be_fetched_over_http_where_private_endpoints_are_allowed(run):
 
 @pytest.mark.parametrize("uri", ["/relative", "http://app.example.org/cb", "https://app.example.org/cb#x"])
 def test_a_redirect_uri_that_oauth_refuses_is_refused_here(run, uri):
-    answer = run("client", "add", "App", "--redirect-uri", uri, *SCOPE)
+    answer = run("client", "add", "App", "--redirect-uri", uri, "--scope", "openid")
 
     assert answer.status == 1
     assert f"--redirect-uri {uri}" in answer.err
