@@ -256,6 +256,12 @@ class Throttled(BridgeError):
     status, issue = 429, "throttled"
 
 
+class Overloaded(BridgeError):
+    """More than the bridge takes in now, from all together."""
+
+    status, issue = 503, "transient"
+
+
 class NoSpace(BridgeError):
     """The disk is below its watermark."""
 

@@ -81,6 +81,16 @@ class Settings(BaseModel):
     max_page_size: int = Field(200, gt=0, description="Largest search page")
     min_free_bytes: int = Field(256 * 2**20, ge=0, description="Free disk below which nothing new is accepted")
 
+    web_bodies: int = Field(14, gt=0, description="Request bodies one web process of 16 threads takes in at once")
+    tenant_bodies: int = Field(12, gt=0, description="Request bodies of one tenant a web process takes in at once")
+    max_waiting: int = Field(20_000, gt=0, description="Recordings waiting for a worker above which none is accepted")
+    tenant_waiting: int = Field(
+        5_000, gt=0, description="Recordings of one tenant waiting above which none is accepted"
+    )
+    tenant_audio_minutes_per_day: int | None = Field(
+        None, ge=0, description="Minutes of audio accepted from one tenant in a day (UTC); unset: any number"
+    )
+
     audio_retention_hours: float = Field(24.0, ge=0, description="Hours audio is kept once its results are complete")
 
     lease_seconds: float = Field(30.0, gt=0, description="How long a worker owns a job without renewing")

@@ -46,6 +46,7 @@ def create() -> Response:
         return writing.create("Binary")
     who = grant()
     answered_with()
+    parse.require_room(who, "Binary")
     with Intake(bridge(), who.tenant) as intake:
         json = _raw(intake)
         return parse.stored(intake, create_row(parse.writer(who, intake), json, unless=parse.unless()))

@@ -29,7 +29,7 @@ from fhir_bridge.fhir.resource.fhir_patch import fhir_patched
 from fhir_bridge.fhir.resource.json_patch import json_patched
 from fhir_bridge.fhir.resource.reader import read
 from fhir_bridge.fhir.rest.served import BY_TYPE, offers
-from fhir_bridge.verbs import foreign
+from fhir_bridge.verbs import admission, foreign
 from fhir_bridge.verbs.conditional import pairs_of
 from fhir_bridge.verbs.write import NOTHING, Writer
 
@@ -54,6 +54,7 @@ _METHODS: Final[tuple[dict[Interaction, str], ...]] = (
 )
 _BY_CRITERIA: Final[dict[Interaction, str]] = {"update": "PUT", "patch": "PATCH", "delete": "DELETE"}
 _RENDERING: Final = frozenset({"_format", "_pretty"})
+_RECORDINGS: Final = frozenset({"Media", "Binary"})
 _LONGEST_VID: Final = 10
 _NO_VID: Final = -1
 
@@ -157,6 +158,16 @@ def require(type_: str, interaction: Interaction) -> None:
             f"{type_} has no {interaction} here: see /fhir/metadata", allow=_allowed(type_, interaction)
         )
     answered_with()
+
+
+def require_room(who: Grant, type_: str) -> None:
+    """Read no new recording while too many wait, or when the day's audio is used up.
+
+    Raises:
+        Throttled, Overloaded: see there.
+    """
+    if type_ in _RECORDINGS:
+        admission.require_room(bridge(), who.tenant)
 
 
 def _allowed(type_: str, interaction: Interaction) -> tuple[str, ...]:

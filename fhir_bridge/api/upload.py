@@ -20,6 +20,7 @@ from fhir_bridge.verbs import upload
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fhir_bridge.smart.grant import Grant
     from fhir_bridge.verbs.upload import Standing
 
 routes = Blueprint("upload", __name__, url_prefix="/fhir/Binary")
@@ -58,19 +59,20 @@ def resume(id_: str) -> Response:
     at = upload.standing(bridge(), who, id_)
     if _number("Upload-Offset") != at.offset:
         raise WrongOffset(f"The next byte of this upload is number {at.offset}")
-    return _told(upload.append(bridge(), who, at, _arriving(), request=g.request_id), status=204)
+    return _told(_appended(who, at), status=204)
 
 
 def begin() -> Response:
     """Begin an upload, perhaps with its first bytes."""
     who = grant()
     _require_version()
+    parse.require_room(who, "Binary")
     if "Upload-Defer-Length" in request.headers:
         raise NotSupported("Say how long the upload is, in Upload-Length")
     size, context = _number("Upload-Length"), request.headers.get("X-Security-Context")
     at = upload.begin(bridge(), who, size=size, content_type=_content_type(), context=context)
     if request.mimetype == BYTES:
-        at = upload.append(bridge(), who, at, _arriving(), request=g.request_id)
+        at = _appended(who, at)
     answer = _told(at, status=201)
     answer.headers["Location"] = f"{bridge().base}/Binary/{at.id}"
     return answer
@@ -81,6 +83,11 @@ def offset(id_: str) -> Response:
     who = grant()
     _require_version()
     return _told(upload.standing(bridge(), who, id_), status=200)
+
+
+def _appended(who: Grant, at: Standing) -> Standing:
+    with bridge().door.inside(bridge().settings, who.tenant):
+        return upload.append(bridge(), who, at, _arriving(), request=g.request_id)
 
 
 def _told(at: Standing, *, status: int) -> Response:

@@ -27,6 +27,7 @@ def create(type_: str) -> Response:
     """Create a resource, unless one meets If-None-Exist or the criteria in the URL."""
     who = grant()
     parse.require(type_, "create")
+    parse.require_room(who, type_)
     with Intake(bridge(), who.tenant) as intake:
         json = parse.body(intake, type_, limit=bridge().settings.max_json_bytes, who=who)
         return parse.stored(intake, create_row(parse.writer(who, intake), json, unless=parse.unless()))

@@ -77,6 +77,13 @@ def probe(file: BinaryIO) -> Probe:
         return _probe(layout, source, _first(source).shape)
 
 
+def claimed_seconds(file: BinaryIO) -> float | None:
+    """Give the length that a recording's header claims, if it does; only listening tells whether that is so."""
+    file.seek(0)
+    with opened(file, layout_of(file)) as source:
+        return source.claimed_seconds
+
+
 def inspect(file: BinaryIO) -> Sound:
     """Decode a whole recording, in constant memory, and tell what it is.
 

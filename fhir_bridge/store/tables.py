@@ -17,11 +17,12 @@ from sqlalchemy import (
 from fhir_bridge.store import tables_sign_in
 from fhir_bridge.store.columns import Bytewise, metadata
 from fhir_bridge.store.tables_audit import audit, audit_head, erasure
-from fhir_bridge.store.tables_limits import circuit
+from fhir_bridge.store.tables_limits import audio_spent, circuit
 from fhir_bridge.store.tables_requests import asynchronous, upload, upload_part
 
 __all__ = [
     "asynchronous",
+    "audio_spent",
     "audit",
     "audit_head",
     "blob",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from fhir_bridge.blobs import Blobs, open_blobs
 from fhir_bridge.errors import BadSetting
 from fhir_bridge.keyring import KeyRing
 from fhir_bridge.store.store import Store
+from fhir_bridge.verbs.admission import Door
 
 if TYPE_CHECKING:
     from fhir_bridge.settings import Settings
@@ -23,6 +24,7 @@ class Bridge:
     blobs: Blobs
     keyring: KeyRing
     origin: str
+    door: Door = field(default_factory=Door)
 
     @classmethod
     def open(cls, settings: Settings) -> Self:

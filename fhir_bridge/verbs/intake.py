@@ -41,6 +41,7 @@ class Intake:
         if bridge.blobs.free_bytes() < bridge.settings.min_free_bytes:
             raise NoSpace("The bridge is short of disk space: send it again later", retry_after=60)
         self._bridge = bridge
+        self._tenant = tenant
         self._key = tenant_key(bridge, tenant)
         self._writers: dict[str, BlobWriter] = {}
         self._open = ExitStack()
@@ -132,6 +133,12 @@ class Intake:
         points.reached("intake.sealed")
 
     def __enter__(self) -> Self:
+        """Wait for a turn, and hold it until the request is done.
+
+        Raises:
+            Throttled, Overloaded: too many are being read; nothing was.
+        """
+        self._open.enter_context(self._bridge.door.inside(self._bridge.settings, self._tenant))
         return self
 
     def __exit__(

@@ -18,8 +18,10 @@ from fhir_bridge.mapping.media import stream_config_from_media, transport_of
 from fhir_bridge.mapping.origin import subject_of
 from fhir_bridge.mapping.tables import ENCOUNTER_STATUS
 from fhir_bridge.store import jobs, resources
+from fhir_bridge.store.budgets import Audio
 from fhir_bridge.store.filter import Filter, Ids, Keys, Not, OfType
 from fhir_bridge.store.versions import Once
+from fhir_bridge.verbs.admission import require_room
 from fhir_bridge.verbs.case import digest_of
 from fhir_bridge.verbs.plan import Condition, OnceKey, Plan, merged
 from fhir_bridge.verbs.policy import allowed
@@ -53,6 +55,7 @@ def plan(case: Case) -> Plan:
         return _amended(case)
     if case.bridge.store.read(lambda conn: jobs.of_media(conn, case.grant.tenant, case.id)) is not None:
         raise BusinessRule("This Media was deleted and its results taken back: send it as a new Media", at="Media.id")
+    require_room(case.bridge, case.grant.tenant)
     recording = recording_of(case)
     encounter = _encounter(case)
     json = _accepted(case, recording)
@@ -65,6 +68,7 @@ def plan(case: Case) -> Plan:
         once=(_once(case, str(encounter.id), recording.content.sha256),),
         contents=(recording.content,) if recording.is_new else (),
         jobs=(job,),
+        audio=(Audio(case.grant.tenant, case.id, round(recording.seconds * 1000)),),
     )
 
 

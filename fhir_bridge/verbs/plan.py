@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fhir_bridge import log, points
 from fhir_bridge.store import binaries, jobs, resources, versions
-from fhir_bridge.verbs import audit
+from fhir_bridge.verbs import admission, audit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from fhir_bridge.store.audit import AuditRow
     from fhir_bridge.store.binaries import StoredBlob
+    from fhir_bridge.store.budgets import Audio
     from fhir_bridge.store.filter import Filter
     from fhir_bridge.store.jobs import Job, NewJob
     from fhir_bridge.store.versions import NewVersion, Once, Row
@@ -65,6 +66,7 @@ class Plan:
     released: tuple[tuple[str, str], ...] = ()
     contents: tuple[StoredBlob, ...] = ()
     jobs: tuple[NewJob, ...] = ()
+    audio: tuple[Audio, ...] = ()
     again: tuple[str, ...] = ()
     cancel: tuple[str, ...] = ()
 
@@ -115,6 +117,8 @@ def commit(bridge: Bridge, tenant: str, plan: Plan, entries: Iterable[AuditRow] 
         for content in plan.contents:
             binaries.add(conn, tenant, content)
         points.reached("accept.contents")
+        for recording in plan.audio:
+            admission.spend(conn, bridge.settings, recording)
         _jobs(conn, plan)
         points.reached("accept.jobs")
         audit.record(conn, recorded)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from fhir_bridge import clock
 from fhir_bridge.audio.sniff import HEAD, agrees, sniff
-from fhir_bridge.audio.sound import Probe, probe
+from fhir_bridge.audio.sound import Probe, claimed_seconds, probe
 from fhir_bridge.errors import BusinessRule, Gone, NotFound, UnresolvedReference, UnusableAudio
 from fhir_bridge.fhir.rest import encode
 from fhir_bridge.store import binaries
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fhir_bridge.verbs.case import Case
 
 DATA: Final = "content.data"
+_BYTES_A_SECOND: Final = 4_000  # of speech in a lossy codec, when the file does not say how long it is
 URL: Final = "Media.content.url"
 
 
@@ -31,6 +32,7 @@ class Recording:
     content: StoredBlob
     is_new: bool
     found: Probe
+    seconds: float  # by what the file claims; nobody has listened to it yet
 
     @property
     def url(self) -> str:
@@ -54,10 +56,10 @@ def recording_of(case: Case) -> Recording:
     held = _uploaded(case, str(url)) if blob is None else stored(clock.new_id(), blob)
     declared = content.get("contentType")
     try:
-        found = _probed(case, held, declared if isinstance(declared, str) else None)
+        found, seconds = _probed(case, held, declared if isinstance(declared, str) else None)
     except UnusableAudio as exc:
         raise UnusableAudio(exc.text, at=exc.at or (URL if blob is None else f"Media.{DATA}")) from exc
-    return Recording(held, blob is not None, found)
+    return Recording(held, blob is not None, found, seconds)
 
 
 def _uploaded(case: Case, url: str) -> StoredBlob:
@@ -81,12 +83,13 @@ def _uploaded(case: Case, url: str) -> StoredBlob:
     return found
 
 
-def _probed(case: Case, content: StoredBlob, declared: str | None) -> Probe:
+def _probed(case: Case, content: StoredBlob, declared: str | None) -> tuple[Probe, float]:
     key = tenant_key(case.bridge, case.grant.tenant)
     with case.bridge.blobs.reader(content.blob, content.wrapped_key, key, content.size) as file:
         _agree(file, declared)
         file.seek(0)
-        return probe(file)
+        found = probe(file)
+        return found, claimed_seconds(file) or content.size / _BYTES_A_SECOND
 
 
 def _agree(file: BinaryIO, declared: str | None) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from fhir_bridge import points
 from fhir_bridge.fhir.resource.reader import read
-from fhir_bridge.store import approvals, binaries, oauth, retention, sign_in, uploads
+from fhir_bridge.store import approvals, binaries, budgets, oauth, retention, sign_in, uploads
 from fhir_bridge.store.versions import now_ms
 from fhir_bridge.verbs import asynchronous, upload
 
@@ -44,6 +44,7 @@ def apply(settings: Settings, store: Store, blobs: Blobs) -> Removed:
     tenants = [tenant.id for tenant in store.read(oauth.tenants)]
     audio = sum(_forgotten(store, blobs, tenant, before) for tenant in tenants)
     assertions = store.write(_spent)
+    store.write(budgets.forget)
     strays = upload.expire(store, blobs) + asynchronous.expire(store, blobs) + _collected(store, blobs, tenants)
     return Removed(audio, strays, assertions)
 

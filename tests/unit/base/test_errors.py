@@ -45,6 +45,7 @@ TREE = {
     "OAuthError": (400, "invalid"),
     "SentBack": (400, "invalid"),
     "Throttled": (429, "throttled"),
+    "Overloaded": (503, "transient"),
     "NoSpace": (507, "no-store"),
     "IssuerUnavailable": (503, "transient"),
     "StoreUnavailable": (503, "transient"),
