@@ -87,10 +87,14 @@ def readable(bridge: Bridge, grant: Grant, id_: str, *, vid: str | None = None) 
 
     http://hl7.org/fhir/R4/binary.html#security; fhir-smart-rules 4.5. What lives in the EHR
     alone cannot be judged by more than its type, and types that are not served not at all.
+    A Binary is in no patient's compartment: at patient level it is reached by its context alone.
 
     Raises:
         NotFound, Gone: as for any resource. Forbidden: no right to read the type of its context.
     """
+    reached = _of_patient(bridge, grant, id_) if vid is None else None
+    if reached is not None:
+        return reached
     row = read(bridge, grant, "Binary", id_) if vid is None else vread(bridge, grant, "Binary", id_, vid=vid)
     type_, _, context_id = (encode.reference(context_of(row) or "", base=bridge.base) or "").partition("/")
     audit.current().via = f"{type_}/{context_id}"
@@ -100,6 +104,20 @@ def readable(bridge: Bridge, grant: Grant, id_: str, *, vid: str | None = None) 
     if find(bridge, filter_, type_, context_id) is None and find(bridge, Filter(grant.tenant), type_, context_id):
         raise NotFound("There is no Binary with this id")
     return row
+
+
+def _of_patient(bridge: Bridge, grant: Grant, id_: str) -> Row | None:
+    """Return a Binary whose context is here and may be read, if the Grant is for one patient's Binaries."""
+    if not any(scope.level == "patient" and not scope.query for scope in grant.scopes_for("Binary", "r")):
+        return None
+    row = find(bridge, Filter(grant.tenant), "Binary", id_)
+    reference = None if row is None or row.deleted else context_of(row)
+    type_, _, context_id = (encode.reference(reference or "", base=bridge.base) or "").partition("/")
+    if type_ not in BY_TYPE or not grant.scopes_for(type_, "r"):
+        return None
+    audit.current().via = f"{type_}/{context_id}"
+    context = find(bridge, allowed(grant, (type_,), "r"), type_, context_id)
+    return None if context is None or context.deleted else row
 
 
 def content_type_of(row: Row) -> str:

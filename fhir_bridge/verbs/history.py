@@ -14,6 +14,7 @@ from fhir_bridge.fhir.rest.bundle import history as bundle
 from fhir_bridge.fhir.rest.served import BY_TYPE, offers
 from fhir_bridge.store import history as past
 from fhir_bridge.store import resources
+from fhir_bridge.store.filter import Not, OfType
 from fhir_bridge.store.history import Told
 from fhir_bridge.verbs.paging import Place, links
 from fhir_bridge.verbs.policy import allowed
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from fhir_bridge.fhir.rest.encode import Moments
     from fhir_bridge.smart.grant import Grant
+    from fhir_bridge.smart.scope import Right
     from fhir_bridge.store.filter import Filter
     from fhir_bridge.store.resources import Page, Row
     from fhir_bridge.verbs.bridge import Bridge
@@ -67,7 +69,7 @@ def history(bridge: Bridge, grant: Grant, path: str, pairs: Iterable[tuple[str, 
     query = tuple((name, value) for name, value in pairs if name in known and value)
     options = _options(query)
     type_, _, id_ = path.partition("/")
-    if id_ and find(bridge, allowed(grant, (type_,), "r"), type_, id_) is None:
+    if id_ and find(bridge, _allowed(grant, (type_,), "r"), type_, id_) is None:
         raise NotFound(f"There is no {type_} with this id")
     if {"_since", "_at"} & {*options}:
         bridge.store.barrier(grant.tenant)
@@ -77,7 +79,7 @@ def history(bridge: Bridge, grant: Grant, path: str, pairs: Iterable[tuple[str, 
 
 def page(bridge: Bridge, grant: Grant, place: Place) -> str:
     """Answer with one page; the rights are judged anew."""
-    filter_ = allowed(grant, _types(grant, place), "r" if "/" in place.path else "s")
+    filter_ = _allowed(grant, _types(grant, place), "r" if "/" in place.path else "s")
     found, total = bridge.store.read(lambda conn: _read(conn, bridge, filter_, place))
     own = f"{bridge.base}/{place.path}".rstrip("/") + "/_history"
     query = urlencode(place.query)
@@ -100,6 +102,24 @@ def _types(grant: Grant, place: Place) -> tuple[str, ...]:
         return named
     every = tuple(name for name in BY_TYPE if offers(name, "history-type") and name not in _NAMED_ONLY)
     return tuple(name for name in every if grant.scopes_for(name, "s")) or every
+
+
+def _allowed(grant: Grant, types: tuple[str, ...], right: Right) -> Filter:
+    """Return what may be told of: of Binaries, only to whoever may read all that they may belong to.
+
+    Which Binaries there are tells of recordings, and a list cannot look at the context of each.
+    """
+    filter_ = allowed(grant, types, right)
+    if "Binary" not in types or all(_unlimited(grant, name) for name in BY_TYPE):
+        return filter_
+    return filter_.narrowed(Not(OfType(("Binary",))))
+
+
+def _unlimited(grant: Grant, type_: str) -> bool:
+    scopes = grant.scopes_for(type_, "r")
+    return any(
+        not scope.query and (scope.level == "system" or (scope.level == "user" and grant.user)) for scope in scopes
+    )
 
 
 def _read(conn: Connection, bridge: Bridge, filter_: Filter, place: Place) -> tuple[Page, int]:

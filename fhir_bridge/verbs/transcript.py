@@ -13,6 +13,7 @@ from fhir_bridge.mapping.transcript import RENDERED
 from fhir_bridge.store import results
 from fhir_bridge.store.results import MediaKey, SegmentRow
 from fhir_bridge.verbs import audit
+from fhir_bridge.verbs.policy import allowed
 from fhir_bridge.verbs.read import read
 
 if TYPE_CHECKING:
@@ -34,8 +35,9 @@ def rendered(bridge: Bridge, grant: Grant, binary: str) -> tuple[Row, str, bytes
     """Return the DocumentReference, the Content-Type and the words heard so far.
 
     Raises:
-        Forbidden, NotFound, Gone: as reading the DocumentReference itself.
+        Forbidden: no right to read Binaries. Forbidden, NotFound, Gone: as reading the DocumentReference itself.
     """
+    allowed(grant, ("Binary",), "r")
     document, _, code = binary.rpartition(".")
     audit.current().via = f"DocumentReference/{document}"
     row = read(bridge, grant, "DocumentReference", document)

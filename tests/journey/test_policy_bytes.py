@@ -6,6 +6,8 @@ import pytest
 from conftest import media, wav
 
 from fhir_bridge.mapping.origin import result_id
+from fhir_bridge.smart.grant import Grant
+from fhir_bridge.smart.token import Place, issue
 from fhir_bridge.store import resources, results
 from fhir_bridge.store.results import MediaKey, SegmentRow
 from fhir_bridge.verbs.record import new_version
@@ -78,3 +80,54 @@ def test_a_document_leads_to_the_words_of_its_own_recording_only(ehr, bridge, re
     bridge.store.write(fill)
     assert b"what the patient said" in ehr.get(f"Binary/{own}.text", Accept="text/plain").raw
     assert ehr.get(f"Binary/{other}.text", Accept="text/plain").status == 404
+
+
+@pytest.mark.parametrize(
+    ("patient", "scope", "status"),
+    [
+        ("p1", "patient/*.rs", 200),
+        ("p1", "patient/Binary.r patient/Media.r", 200),
+        ("p1", "patient/Binary.r patient/Media.s", 404),
+        ("p1", "patient/Binary.r?_id=x patient/Media.r", 404),
+        ("p2", "patient/*.rs", 404),
+        (None, "patient/*.rs", 404),
+        ("p1", "patient/Media.r", 403),
+    ],
+)
+def test_the_app_of_a_patient_hears_the_recordings_of_that_patient(ehr, app, patient, scope, status):
+    visit = ehr.encounter(subject={"reference": "Patient/p1"})
+    recording = ehr.post("Media", media(visit, subject={"reference": "Patient/p1"})).json
+    key = app.extensions["fhir-bridge-tokens"].keys()[0]
+    place = Place("http://127.0.0.1:8080", "http://127.0.0.1:8080/fhir")
+    token = issue(Grant("default", ehr.name, scope, patient=patient), key, place=place, seconds=300)
+    asked = [{"request": {"method": "GET", "url": recording["content"]["url"], "ifNoneMatch": 'W/"1"'}}]
+    bundle = {"resourceType": "Bundle", "type": "batch", "entry": asked}
+
+    answer = ehr.get(recording["content"]["url"], Accept="audio/wav", Authorization=f"Bearer {token}")
+    known = ehr.post("", bundle, Authorization=f"Bearer {token}").json["entry"][0]["response"]["status"]
+
+    assert answer.status == status
+    assert known.startswith("304" if status == 200 else str(status))
+
+
+def test_words_take_the_right_to_read_binaries_too(new_ehr):
+    assert new_ehr("system/DocumentReference.r").get("Binary/nothing.text").status == 403
+    assert new_ehr("system/DocumentReference.r system/Binary.r").get("Binary/nothing.text").status == 404
+
+
+@pytest.mark.parametrize(
+    ("scope", "told"),
+    [
+        ("system/*.rs", True),
+        ("system/Binary.rs", False),
+        ("system/Binary.rs system/Media.rs", False),
+        ("system/*.rs?_lastUpdated=gt2020", False),
+    ],
+)
+def test_which_binaries_there_are_is_for_whoever_may_read_all_they_belong_to(new_ehr, recording, scope, told):
+    limited = new_ehr(scope)
+    binary = recording["content"]["url"]
+    assert limited.get(f"{binary}/_history").status == (200 if told else 404)
+    assert bool(limited.get("Binary/_history").json.get("entry")) == told
+    types = {one["resourceType"] for one in limited.get("_history").found}
+    assert ("Binary" in types) == told

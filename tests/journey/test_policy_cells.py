@@ -166,28 +166,19 @@ class Look:
                     self.cell(path, f"all of {each}", each in found, right=True)
 
     def binaries(self) -> None:
-        """Bytes take the right to read Binaries, and what they belong to."""
+        """Bytes take the right to read Binaries, and what they belong to; at patient level the latter says which."""
+        mine = [each for each in self.bearer.scopes if each.type in {"*", "Binary"} and "r" in each.rights]
+        may = self.there and any(not each.query and self._is_met(each.level) for each in mine)
+        by_context = any(not each.query and each.level == "patient" for each in mine)
         for binary, context in BINARIES.items():
             type_ = context.partition("/")[0]
-            may = self.there and any(
-                scope.type in {"*", "Binary"} and "r" in scope.rights and not scope.query and self._is_met(scope.level)
-                for scope in self.bearer.scopes
-            )
-            if not self.bearer.has("Binary", "r"):
-                right = 403
-            elif not may:
-                right = 404
-            elif not self.bearer.has(type_, "r"):
-                right = 403
-            else:
-                right = 200 if context in self.reads else 404
-            for path, kind in (
-                (binary, "text/plain"),
-                (binary, "application/fhir+json"),
-                (f"{binary}/_history/1", "*/*"),
-            ):
-                answer = self.call("GET", f"Binary/{path}", Accept=kind)
-                self.cell("Binary", f"{path} as {kind}", answer.status_code, right)
+            right = 403 if not mine else 404 if not may else 200 if context in self.reads else self.refusal(type_, "r")
+            current = 200 if by_context and context in self.reads else right
+            for kind in ("text/plain", "application/fhir+json"):
+                answer = self.call("GET", f"Binary/{binary}", Accept=kind)
+                self.cell("Binary", f"{binary} as {kind}", answer.status_code, current)
+            past = self.call("GET", f"Binary/{binary}/_history/1", Accept="*/*")
+            self.cell("Binary", f"{binary}, its first version", past.status_code, right)
 
     def _is_met(self, level: str) -> bool:
         return level == "system" or (level == "user" and bool(self.bearer.user))

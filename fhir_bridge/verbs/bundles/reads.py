@@ -13,7 +13,7 @@ from fhir_bridge.fhir.rest import encode
 from fhir_bridge.fhir.rest.inputs import inputs_of
 from fhir_bridge.fhir.rest.operations import operation
 from fhir_bridge.fhir.rest.served import BY_TYPE, offers
-from fhir_bridge.verbs.binary import opened
+from fhir_bridge.verbs.binary import opened, readable
 from fhir_bridge.verbs.bundles import answers
 from fhir_bridge.verbs.history import history, vread
 from fhir_bridge.verbs.operate import Call, operate
@@ -50,11 +50,17 @@ def answered(by: Writer, ask: Ask) -> Done:
 def _read(by: Writer, ask: Ask, found: re.Match[str]) -> Done:
     type_, id_, vid = found["type"], found["id"], found["vid"]
     _require(type_, "vread" if vid else "read")
-    row = vread(by.bridge, by.grant, type_, id_, vid=vid) if vid else read(by.bridge, by.grant, type_, id_)
+    row = _row(by, type_, id_, vid)
     if _is_known(ask, row):
         return answers.unchanged(row)
     shown = _with_content(by, row) if type_ == "Binary" else part_of(row, ask.query).body
     return answers.read(row, None if ask.method == "HEAD" else shown)
+
+
+def _row(by: Writer, type_: str, id_: str, vid: str | None) -> Row:
+    if type_ == "Binary":
+        return readable(by.bridge, by.grant, id_, vid=vid)
+    return vread(by.bridge, by.grant, type_, id_, vid=vid) if vid else read(by.bridge, by.grant, type_, id_)
 
 
 def _bundle(by: Writer, ask: Ask) -> str:
