@@ -93,9 +93,10 @@ def session(conn: Connection, digest: str) -> Session | None:
 
 
 def see(conn: Connection, digest: str) -> None:
-    """Note that somebody is still there."""
+    """Note that somebody is still there, if they are."""
     now = now_ms()
-    conn.execute(update(tables.session).where(_S.digest == digest, _S.seen_ms < now - _SEEN_MS).values(seen_ms=now))
+    seen = update(tables.session).where(_S.digest == digest, _S.seen_ms < now - _SEEN_MS, approvals.present())
+    conn.execute(seen.values(seen_ms=now))
 
 
 def end_session(conn: Connection, digest: str) -> None:

@@ -70,8 +70,14 @@ def at_the_door() -> Visit:
     if not cookie:
         cookie = g.new_cookie = unguessable()
     id_ = request.args.get("ask", "")
-    bridge().store.write(lambda conn: sign_in.take_up(conn, digest_of(id_), digest_of(cookie)))
-    return _visit(id_, digest_of(cookie))
+    browser = digest_of(cookie)
+
+    def come(conn: Connection) -> None:
+        sign_in.take_up(conn, digest_of(id_), browser)
+        sign_in.see(conn, browser)
+
+    bridge().store.write(come)
+    return _visit(id_, browser)
 
 
 def inside() -> Visit:
