@@ -164,6 +164,41 @@ class Bearer:
         return context and scope.type in {"*", type_} and right in scope.rights and type_ in types and holds(each)
 
 
+def given(*scopes: str, user: str | None = None, patient: str | None = None) -> Bearer:
+    """A bearer of scopes in v2's form."""
+    read = []
+    for scope in scopes:
+        place, _, query = scope.partition("?")
+        level, _, rest = place.partition("/")
+        type_, _, rights = rest.partition(".")
+        read.append(Given(level, type_, rights, query))
+    return Bearer(tuple(read), user, patient)
+
+
+BEARERS: Final = (
+    given("system/*.cruds"),
+    given("system/*.rs"),
+    given("system/*.r"),
+    given("system/*.s"),
+    given("system/*.cud"),
+    given("system/Observation.rs"),
+    given("system/Observation.rs?status=final"),
+    given("system/Observation.cruds?status=final&category=urn:c%7Cvital", "system/Encounter.s"),
+    given("system/Patient.rs?gender=male", "system/Encounter.rs", "system/Binary.r"),
+    given("system/*.rs?patient=p2", "system/Practitioner.r"),
+    given("system/Encounter.r?status=finished", "system/Encounter.s?status=finished,in-progress", "system/Media.rs"),
+    given("system/*.rs?colour=blue", "system/*.rs?_count=1"),
+    given("patient/*.rs", patient="p1"),
+    given("patient/*.cruds", patient="p2"),
+    given("patient/*.cruds", "system/Practitioner.rs", patient="nobody"),
+    given("patient/*.cruds"),
+    given("patient/Observation.rs", "system/Encounter.r?status=finished", "system/Binary.r", patient="p1"),
+    given("user/*.cruds", user="Practitioner/d1"),
+    given("user/*.cruds"),
+    given("user/Observation.rs", "patient/*.r", user="Practitioner/d1", patient="p2"),
+)
+
+
 @dataclass
 class Door:
     """The application, and tokens for any Grant."""

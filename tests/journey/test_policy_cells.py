@@ -13,7 +13,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from policy_rows import BASE, FOREIGN, OURS, ROWS, TYPES, Bearer, Door, Given, Row, fill, name, patient_of
+from policy_rows import (
+    BASE,
+    BEARERS,
+    FOREIGN,
+    OURS,
+    ROWS,
+    TYPES,
+    Bearer,
+    Door,
+    Row,
+    fill,
+    given,
+    name,
+    patient_of,
+)
 
 from fhir_bridge.app import create_app
 from fhir_bridge.settings import Settings
@@ -32,41 +46,6 @@ BY_NAME: Final = {name(each): each for each in ROWS}
 TEST_KEY: Final = "a key for tests only"  # that of the migrated file
 BINARIES: Final = {f"of-{each.replace('/', '-')}": each for each in NAMES}
 CLIENTS: Final = {"default": "ehr", "elsewhere": "ehr-elsewhere", "empty": "ehr-empty"}
-
-
-def given(*scopes: str, user: str | None = None, patient: str | None = None) -> Bearer:
-    """A bearer of scopes in v2's form."""
-    read = []
-    for scope in scopes:
-        place, _, query = scope.partition("?")
-        level, _, rest = place.partition("/")
-        type_, _, rights = rest.partition(".")
-        read.append(Given(level, type_, rights, query))
-    return Bearer(tuple(read), user, patient)
-
-
-BEARERS: Final = (
-    given("system/*.cruds"),
-    given("system/*.rs"),
-    given("system/*.r"),
-    given("system/*.s"),
-    given("system/*.cud"),
-    given("system/Observation.rs"),
-    given("system/Observation.rs?status=final"),
-    given("system/Observation.cruds?status=final&category=urn:c%7Cvital", "system/Encounter.s"),
-    given("system/Patient.rs?gender=male", "system/Encounter.rs", "system/Binary.r"),
-    given("system/*.rs?patient=p2", "system/Practitioner.r"),
-    given("system/Encounter.r?status=finished", "system/Encounter.s?status=finished,in-progress", "system/Media.rs"),
-    given("system/*.rs?colour=blue", "system/*.rs?_count=1"),
-    given("patient/*.rs", patient="p1"),
-    given("patient/*.cruds", patient="p2"),
-    given("patient/*.cruds", "system/Practitioner.rs", patient="nobody"),
-    given("patient/*.cruds"),
-    given("patient/Observation.rs", "system/Encounter.r?status=finished", "system/Binary.r", patient="p1"),
-    given("user/*.cruds", user="Practitioner/d1"),
-    given("user/*.cruds"),
-    given("user/Observation.rs", "patient/*.r", user="Practitioner/d1", patient="p2"),
-)
 
 
 def refers(each: Row) -> set[str]:
