@@ -23,7 +23,8 @@ from fhir_bridge.store import oauth
 def command(*, old_key_file: Path | None) -> None:
     """Sign access tokens with a new key; with --old-key-file also rewrap all stored keys and secrets.
 
-    Tokens signed before stay valid until they expire. Restart web processes afterwards: they hold the former keys.
+    Tokens signed before stay valid until they expire. Web processes take up the new key within a minute; after
+    --old-key-file restart them, and workers: they hold the former key.
     """
     wanted = settings.load()
     ring = KeyRing.open(wanted)
@@ -32,4 +33,5 @@ def command(*, old_key_file: Path | None) -> None:
     fresh = oauth.new_signing_key(made.kid, made.alg, made.private_json(), ring)
     with store_of(wanted) as store:
         count = store.write(lambda conn: oauth.rotate(conn, fresh, ring, former=former))
-    click.echo(f"A new signing key is in use; {count} stored keys and secrets were wrapped anew. Restart `web`.")
+    next_ = "Restart `web` and `worker`." if former else "`web` takes it up within a minute."
+    click.echo(f"A new signing key is in use; {count} stored keys and secrets were wrapped anew. {next_}")
