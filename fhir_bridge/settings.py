@@ -16,7 +16,7 @@ from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
 from fhir_bridge.errors import BadSetting
-from fhir_bridge.trusted import TrustedIssuer, once_each
+from fhir_bridge.trusted import Known, SignInProvider, TrustedIssuer, apart
 
 PREFIX = "FHIR_BRIDGE_"
 # Names of Corti's own example, honoured in the .env file only (public-interface.md).
@@ -70,6 +70,9 @@ class Settings(BaseModel):
     trusted_issuers: tuple[TrustedIssuer, ...] = Field(
         (), description="Outside issuers whose tokens count (JSON list; docs/security/issuers.md)"
     )
+    sign_in_providers: tuple[SignInProvider, ...] = Field(
+        (), description="OpenID providers at which people sign in (JSON list; docs/security/issuers.md)"
+    )
 
     max_inline_audio_bytes: int = Field(150 * 2**20, gt=0, description="Decoded audio in one Media")
     max_binary_bytes: int = Field(2**30, gt=0, description="Bytes of one raw Binary")
@@ -106,19 +109,17 @@ class Settings(BaseModel):
         None, description="Speech model folder of the sandbox; unset: the packaged one"
     )
 
-    @field_validator("trusted_issuers")
+    @field_validator("trusted_issuers", "sign_in_providers")
     @classmethod
-    def _are_apart_and_encrypted(
-        cls, issuers: tuple[TrustedIssuer, ...], others: ValidationInfo
-    ) -> tuple[TrustedIssuer, ...]:
-        if not others.data.get("allow_private_endpoints") and not all(map(TrustedIssuer.encrypted, issuers)):
+    def _are_apart_and_encrypted(cls, issuers: tuple[Known, ...], others: ValidationInfo) -> tuple[Known, ...]:
+        if not others.data.get("allow_private_endpoints") and not all(map(Known.encrypted, issuers)):
             raise ValueError("https URLs only, unless FHIR_BRIDGE_ALLOW_PRIVATE_ENDPOINTS")
-        return once_each(issuers)
+        return apart(issuers)
 
 
 SECRETS = tuple(name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation))
 # May stand in a file: the secrets, and what may hold one: the URL with the database's password, clients' secrets.
-FROM_FILE = (*SECRETS, "database_url", "trusted_issuers")
+FROM_FILE = (*SECRETS, "database_url", "trusted_issuers", "sign_in_providers")
 
 
 def load(dotenv: Path | None = Path(".env")) -> Settings:

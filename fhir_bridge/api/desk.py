@@ -12,6 +12,7 @@ from fhir_bridge.smart.client import Client
 from fhir_bridge.smart.flows import Desk
 from fhir_bridge.smart.jwks import JwksCache
 from fhir_bridge.smart.outside import Outside
+from fhir_bridge.smart.provider import Provider
 from fhir_bridge.smart.token import Place, Verifier
 from fhir_bridge.store import approvals, oauth
 
@@ -40,6 +41,10 @@ class Tokens:
             allow_private=bridge.settings.allow_private_endpoints,
             own=bridge.origin,
         )
+        self.providers = {
+            each.tenant: Provider(each, bridge.origin, allow_private=bridge.settings.allow_private_endpoints)
+            for each in bridge.settings.sign_in_providers
+        }
 
     def grant(self, token: str) -> Grant:
         """Return the Grant of an access token, of an outside issuer's or of the bridge's own.

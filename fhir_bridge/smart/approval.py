@@ -29,12 +29,14 @@ def digest_of(text: str) -> str:
 class Person:
     """Somebody who signed in. `name` is theirs alone at this bridge, and the `sub` of their id_tokens.
 
-    `fhir_user` is the resource that stands for them, such as Practitioner/1.
+    `fhir_user` is the resource that stands for them, such as Practitioner/1; `shown` what pages
+    call them, where that is not their name.
     """
 
     name: str
     tenant: str
     fhir_user: str | None = None
+    shown: str | None = None
 
     @property
     def user(self) -> str:
@@ -100,7 +102,10 @@ def _context(members: dict[str, object]) -> Context:
 
 @dataclass(frozen=True)
 class Ask:
-    """An authorization request that is in order; `launch` is the digest of what the EHR launched."""
+    """An authorization request that is in order; `launch` is the digest of what the EHR launched.
+
+    `away` is the secret of a sign-in that was begun at an OpenID provider and has not come back.
+    """
 
     client: str
     tenant: str
@@ -111,6 +116,7 @@ class Ask:
     nonce: str | None = None
     launch: str | None = None
     prompt: tuple[str, ...] = ()
+    away: str | None = None
     not_before: float = 0.0  # seconds; a person who signed in before that signs in again
     context: Context = field(default_factory=Context)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fhir_bridge.smart.metadata import Metadata
-    from fhir_bridge.trusted import TrustedIssuer
+    from fhir_bridge.trusted import Known, TrustedIssuer
 
 LARGEST: Final = 64 * 1024
 SECONDS: Final = 5.0
@@ -62,7 +62,7 @@ class IntrospectionClient:
                 seconds=SECONDS,
                 accept="application/json",
                 allow_private=self._metadata.is_private(url),
-                form=self._form(token),
+                form=form_of(self._issuer, {"token": token, "token_type_hint": "access_token"}),
             )
             found = json.loads(answer.body) if answer.status == HTTPStatus.OK else None
         except (BusinessRule, OSError, ValueError, RecursionError) as exc:
@@ -73,14 +73,20 @@ class IntrospectionClient:
             raise _unavailable()
         return found
 
-    def _form(self, token: str) -> net.Form:
-        """Say who asks (RFC 6749 section 2.3.1)."""
-        fields = {"token": token, "token_type_hint": "access_token"}
-        name, secret = self._issuer.client_id or "", self._issuer.secret()
-        if self._issuer.client_auth == "client_secret_post":
-            return net.Form({**fields, "client_id": name, "client_secret": secret})
-        pair = f"{quote_plus(name)}:{quote_plus(secret)}".encode()
-        return net.Form(fields, f"Basic {base64.b64encode(pair).decode()}")
+
+def form_of(who: Known, fields: Mapping[str, str]) -> net.Form:
+    """Return a form of the bridge as a client of an issuer (RFC 6749 section 2.3.1).
+
+    Raises:
+        OSError: the file with the secret cannot be read.
+    """
+    name, secret = who.client_id or "", who.secret()
+    if not secret:
+        return net.Form({**fields, "client_id": name})
+    if who.client_auth == "client_secret_post":
+        return net.Form({**fields, "client_id": name, "client_secret": secret})
+    pair = f"{quote_plus(name)}:{quote_plus(secret)}".encode()
+    return net.Form(fields, f"Basic {base64.b64encode(pair).decode()}")
 
 
 def _unavailable(why: str = "does not answer about it") -> IssuerUnavailable:

@@ -60,7 +60,7 @@ class Issuer:
             IssuerUnavailable: what is needed to judge it cannot be had.
         """
         by_keys = self.trusted.verify == "jwks"
-        claims = self._signed(token) if by_keys else self._introspection.claims(token)
+        claims = self.signed(token) if by_keys else self._introspection.claims(token)
         return grant_from_claims(claims, self.trusted, base=self._base), compact.seconds_in(claims, "exp")
 
     def tried(self) -> str:
@@ -75,7 +75,13 @@ class Issuer:
             self._introspection.claims("a-token-nobody-has")
         return "answers about tokens"
 
-    def _signed(self, token: str) -> Mapping[str, object]:
+    def signed(self, token: str) -> Mapping[str, object]:
+        """Return the claims of a JWT that this issuer signed and that has begun.
+
+        Raises:
+            Refused: it did not.
+            IssuerUnavailable: its keys cannot be had.
+        """
         found = compact.opened_as(token, types=self._types, extra_headers=_THUMBPRINTS)
         alg, kid = found.header["alg"], found.header["kid"]
         if alg not in self.trusted.algorithms:

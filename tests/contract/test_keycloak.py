@@ -8,12 +8,15 @@ import keycloak_server
 import pytest
 import requests
 from keycloak_server import PASSWORD, SECRET
+from test_oidc_provider import signed_in
 
 from fhir_bridge.app import create_app
 from fhir_bridge.corti.endpoint import Endpoint
 from fhir_bridge.corti.token import TokenSource
 from fhir_bridge.errors import CortiLoginFailed
-from fhir_bridge.trusted import TrustedIssuer
+from fhir_bridge.smart.compact import Refused
+from fhir_bridge.smart.provider import Provider
+from fhir_bridge.trusted import SignInProvider, TrustedIssuer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -117,3 +120,20 @@ def test_it_gives_tokens_as_corti_s_own_login_does(keycloak):
     assert source.renew(first) != first
     with pytest.raises(CortiLoginFailed, match=r"unauthorized_client|invalid_client"):
         TokenSource(corti, "corti-client", "another").bearer()
+
+
+def test_a_person_signs_in_there(keycloak):
+    known = SignInProvider(issuer=keycloak.issuer(), client_id="bridge", client_secret=SECRET, scope="openid")
+    provider = Provider(known, ORIGIN, allow_private=True)
+    back = signed_in(provider.url("a secret", "visit"), username="clinician", password=PASSWORD)
+    with pytest.raises(Refused):
+        provider.person("another secret", "visit", back)
+    person = provider.person("a secret", "visit", back)
+    assert (person.tenant, person.fhir_user) == ("default", "Practitioner/1")
+    assert person.name.startswith(f"{keycloak.issuer()}#")
+    with pytest.raises(Refused):  # a code is good once
+        provider.person("a secret", "visit", back)
+
+    unknown = signed_in(provider.url("secret", "visit"), username="nobody", password=PASSWORD)
+    with pytest.raises(Refused, match="which resource here"):
+        provider.person("secret", "visit", unknown)

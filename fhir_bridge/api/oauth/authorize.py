@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, Response, request, send_from_directory
 
 from fhir_bridge.api.guard import bridge, tokens
-from fhir_bridge.api.oauth import choosing, door, launch, local, pages
+from fhir_bridge.api.oauth import away, choosing, door, launch, local, pages
 from fhir_bridge.api.oauth.answered import allowed, denied
 from fhir_bridge.api.oauth.token import LARGEST_FORM
 from fhir_bridge.errors import BridgeError, SentBack
@@ -55,6 +55,20 @@ def sign_in() -> Response:
     """Let somebody in who has a name and a password here."""
     visit = door.inside()
     found = local.judged(visit, request.form.get("name", ""), request.form.get("password", ""))
+    return door.signed_in(visit, found) if isinstance(found, Person) else pages.sign_in(visit, found)
+
+
+@routes.get("/oauth/sign-in/away")
+def sign_in_away() -> Response:
+    """Send somebody to the OpenID provider where the people of the tenant sign in."""
+    return away.leave(door.inside())
+
+
+@routes.get("/oauth/sign-in/back")
+def sign_in_back() -> Response:
+    """Let somebody in who comes back from there."""
+    visit = away.returned(request.args.get("state", ""))
+    found = away.judged(visit, request.full_path)
     return door.signed_in(visit, found) if isinstance(found, Person) else pages.sign_in(visit, found)
 
 

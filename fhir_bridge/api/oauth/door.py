@@ -86,7 +86,22 @@ def inside() -> Visit:
     Raises:
         OAuthError: it is over, or another browser's.
     """
-    return _visit(request.values.get("ask", ""), digest_of(request.cookies.get(COOKIE, "")))
+    return returned(request.values.get("ask", ""))
+
+
+def returned(id_: str) -> Visit:
+    """Return the visit that somebody comes back to from elsewhere.
+
+    Raises:
+        OAuthError: it is over, or another browser's.
+    """
+    return _visit(id_, digest_of(request.cookies.get(COOKIE, "")))
+
+
+def away(visit: Visit, secret: str | None) -> None:
+    """Note that the person is sent elsewhere with this secret, or with None that they came back."""
+    ask = replace(visit.ask, away=secret)
+    bridge().store.write(lambda conn: sign_in.change_ask(conn, digest_of(visit.id), ask.text()))
 
 
 def _visit(id_: str, browser: str) -> Visit:

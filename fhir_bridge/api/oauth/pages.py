@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from flask import Response, render_template
 
 from fhir_bridge.api.cors import origin_of
-from fhir_bridge.api.guard import bridge
+from fhir_bridge.api.guard import bridge, tokens
 from fhir_bridge.api.oauth import choosing
 from fhir_bridge.smart.consent import choices
 
@@ -27,8 +27,11 @@ _POLICY: Final = (
 
 
 def sign_in(visit: Visit, refusal: Refusal | None = None) -> Response:
-    """Ask who it is."""
-    answer = _page("sign_in.html", visit, refusal=refusal.text if refusal else None)
+    """Ask who it is, or send to whoever is to ask that."""
+    provider = tokens().providers.get(visit.ask.tenant)
+    template = "sign_in_at.html" if provider else "sign_in.html"
+    named = {"provider": provider.name} if provider else {}
+    answer = _page(template, visit, refusal=refusal.text if refusal else None, **named)
     if refusal:
         answer.status_code = refusal.status
     if refusal and refusal.retry_after:
@@ -72,7 +75,7 @@ def refused(failure: BridgeError) -> Response:
 def _page(template: str, visit: Visit, /, **shown: object) -> Response:
     uri = visit.ask.redirect_uri
     app = origin_of(uri) or f"{urlsplit(uri).scheme}:"
-    who = visit.person.name if visit.person else None
+    who = (visit.person.shown or visit.person.name) if visit.person else None
     text = render_template(
         template, root=_root(), ask=visit.id, app=visit.client.name or visit.client.id, who=who, **shown
     )

@@ -64,6 +64,7 @@ DEFAULTS = {
     "allow_private_endpoints": False,
     "trusted_proxies": (),
     "trusted_issuers": (),
+    "sign_in_providers": (),
     "max_inline_audio_bytes": 150 * 2**20,
     "max_inline_document_bytes": 10 * 2**20,
     "max_binary_bytes": 2**30,
@@ -339,6 +340,31 @@ def test_an_issuer_that_cannot_be_trusted_safely_is_refused_by_its_place(monkeyp
     assert refused.at == "FHIR_BRIDGE_TRUSTED_ISSUERS"
     assert told in refused.text
     assert "sesame" not in refused.text
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ([{"issuer": "https://id.example"}], "0.client_id: Field required"),
+        ([{"issuer": "http://id.example", "client_id": "bridge"}], "https URLs only"),
+        ([{"issuer": "https://id.example", "client_id": "a", "audience": "b"}], "0.audience: "),
+        ([{"issuer": f"https://{each}.example", "client_id": "bridge"} for each in "ab"], "a tenant has two"),
+    ],
+)
+def test_a_provider_that_people_cannot_sign_in_at_safely_is_refused(monkeypatch, given, told):
+    monkeypatch.setenv("FHIR_BRIDGE_SIGN_IN_PROVIDERS", json.dumps(given))
+
+    refused = refusal()
+
+    assert refused.at == "FHIR_BRIDGE_SIGN_IN_PROVIDERS"
+    assert told in refused.text
+
+
+def test_each_tenant_may_have_its_provider(monkeypatch):
+    given = [{"issuer": "https://id.example", "client_id": "bridge", "tenant": each} for each in "ab"]
+    monkeypatch.setenv("FHIR_BRIDGE_SIGN_IN_PROVIDERS", json.dumps(given))
+
+    assert [each.tenant for each in settings.load().sign_in_providers] == ["a", "b"]
 
 
 def test_one_issuer_may_serve_tenants_by_their_audiences(monkeypatch):

@@ -197,6 +197,6 @@ def test_nothing_shows_the_secret_or_the_token(local):
     door = asking(local)
     with at_now(), pytest.raises(IssuerUnavailable) as refused:
         door.grant(OPAQUE)
-    form = door.issuers[0]._introspection._form(OPAQUE)
+    form = introspection_client.form_of(door.issuers[0].trusted, {"token": OPAQUE})
     shown = f"{refused.value!r} {refused.value.__cause__!r} {door.issuers[0].trusted!r} {form!r}"
     assert not [secret for secret in ("se same", "se+same", OPAQUE) if secret in shown]
