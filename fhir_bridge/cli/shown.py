@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Cell: TypeAlias = "str | int | bool | list[str] | None"
+Cell: TypeAlias = "str | int | float | bool | list[str] | None"
 Nested: TypeAlias = "Cell | Mapping[str, Cell] | Sequence[Mapping[str, Cell]]"
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +31,7 @@ def command() -> None:
 @click.option("--corti-tenant", metavar="T", help="Corti tenant (Keycloak realm).")
 @click.option("--corti-client-id", metavar="ID", help="Corti API client id.")
 @click.option("--corti-client-secret-file", metavar="F", type=click.Path(path_type=Path), help="File with its secret.")
+@click.option("--audio-hours", metavar="H", type=click.FloatRange(min=0), help="Hours its audio is kept.")
 def add(
     name: str,
     *,
@@ -37,6 +39,7 @@ def add(
     corti_tenant: str | None,
     corti_client_id: str | None,
     corti_client_secret_file: Path | None,
+    audio_hours: float | None,
 ) -> None:
     """Add the tenant NAME: its own data, and its own Corti account where one is given.
 
@@ -51,7 +54,7 @@ def add(
     own = {key: value for key, value in given.items() if value is not None}
     if corti_client_secret_file is not None:
         own["client_secret"] = corti_client_secret_file.read_text().strip()
-    _stored(name, own)
+    _stored(name, own, audio_hours)
     shown({"tenant": name})
 
 
@@ -67,16 +70,17 @@ def list_(*, as_json: bool) -> None:
             "corti_environment": tenant.corti_environment,
             "corti_tenant": tenant.corti_tenant,
             "corti_client_id": tenant.corti_client_id,
+            "audio_hours": tenant.audio_retention_hours,
         }
         for tenant in found
     ]
     listed(rows, as_json=as_json, empty="There are no tenants.")
 
 
-def _stored(name: str, own: dict[str, str]) -> None:
+def _stored(name: str, own: dict[str, str], audio_hours: float | None) -> None:
     wanted = settings.load()
     with store_of(wanted) as store:
-        new = oauth.new_tenant(name, KeyRing.open(wanted), corti=own)
+        new = replace(oauth.new_tenant(name, KeyRing.open(wanted), corti=own), audio_retention_hours=audio_hours)
         try:
             store.write(lambda conn: oauth.add_tenant(conn, new))
         except Duplicate as exc:

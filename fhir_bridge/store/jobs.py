@@ -40,6 +40,7 @@ class NewJob:
     encounter: str
     task: str
     media: str | None = None
+    binary: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,6 @@ def now_ms() -> int:
     return int(clock.now().timestamp() * 1000)
 
 
-# --- from acceptance to the queue -------------------------------------------------------
-
-
 def create(conn: Connection, new: NewJob) -> Job:
     """Insert a job, and queue it when no earlier job of its encounter is under way (ruling 1).
 
@@ -102,6 +100,7 @@ def create(conn: Connection, new: NewJob) -> Job:
         "kind": new.kind,
         "encounter": new.encounter,
         "media": new.media,
+        "binary": new.binary,
         "task": new.task,
         "state": State.STORED,
         "queued_ms": now,
@@ -132,7 +131,7 @@ def again(conn: Connection, id_: str) -> Job:
     values = {"state": State.STORED, "cancel": False, "error_code": None, "error_text": None, "suspended_ms": None}
     if found.state is State.PUBLISHED:
         values["acked_ms"] = 0  # all was heard: it is heard again from the first word (ruling 3)
-    conn.execute(update(job).where(job.c.id == id_).values(values | {"breaks": 0}))
+    conn.execute(update(job).where(job.c.id == id_).values(values | {"breaks": 0, "ended_ms": None}))
     queue_next(conn, found.tenant, found.encounter)
     return _one(conn, job.c.id == id_)
 
@@ -150,7 +149,7 @@ def cancel(conn: Connection, id_: str) -> Job:
         return _one(conn, job.c.id == id_)
     _step(found.state, State.CANCELLED)
     values = {"state": State.CANCELLED, "cancel": True, "epoch": found.epoch + 1, "lease_ms": None}
-    conn.execute(update(job).where(job.c.id == id_).values(values))
+    conn.execute(update(job).where(job.c.id == id_).values(values | {"ended_ms": now_ms()}))
     queue_next(conn, found.tenant, found.encounter)
     return _one(conn, job.c.id == id_)
 
@@ -199,7 +198,7 @@ def release(conn: Connection, held: Claim, *, delay: float = 0.0, state: State |
 def finish(conn: Connection, held: Claim, state: State, *, code: str | None = None, text: str | None = None) -> Job:
     """End the job and let the next of its encounter begin."""
     ended = {"error_code": code, "error_text": text, "suspended_ms": None, "lease_ms": None}
-    found = advance(conn, held, state=state, **ended)
+    found = advance(conn, held, state=state, ended_ms=now_ms(), **ended)
     conn.execute(update(job).where(job.c.id == held.job).values(owner=None))
     queue_next(conn, found.tenant, found.encounter)
     return _one(conn, job.c.id == held.job)
@@ -296,5 +295,5 @@ def _all(conn: Connection, *which: ColumnElement[bool]) -> tuple[Job, ...]:
 
 
 def _job(row: Row[tuple[object, ...]]) -> Job:
-    columns = row._asdict()
+    columns = {name: value for name, value in row._asdict().items() if name in Job.__dataclass_fields__}
     return Job(**(columns | {"state": State(columns["state"]), "cancel": bool(columns["cancel"])}))

@@ -35,6 +35,7 @@ class Tenant:
     corti_tenant: str | None = None
     corti_client_id: str | None = None
     corti_client_secret: str | None = None
+    audio_retention_hours: float | None = None
 
     def open_audio_key(self, keys: KeyRing) -> bytes:
         """Return the key under which this tenant's blob keys are wrapped."""
@@ -104,7 +105,8 @@ def new_tenant(id_: str, keys: KeyRing, *, corti: dict[str, str] | None = None) 
     own = {f"corti_{name}": value for name, value in (corti or {}).items()}
     if "corti_client_secret" in own:
         own["corti_client_secret"] = keys.wrap(own["corti_client_secret"].encode(), about=_corti_secret_of(id_))
-    return Tenant(id_, keys.wrap(clock.token_bytes(_KEY_BYTES), about=_audio_key_of(id_)), **own)
+    audio_key = keys.wrap(clock.token_bytes(_KEY_BYTES), about=_audio_key_of(id_))
+    return Tenant(id_, audio_key, **own)  # type: ignore[arg-type]  # all that is given is text
 
 
 def add_tenant(conn: Connection, new: Tenant) -> None:

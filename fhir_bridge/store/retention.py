@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import and_, or_, select
 
@@ -12,26 +12,20 @@ from fhir_bridge.store.states import State
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+_AT_ONCE: Final = 500
 
-def media_bodies(conn: Connection, tenant: str, *, completed_before_ms: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the bodies of a tenant's Media: those whose results were complete at that time, and all others.
 
-    The bridge alone writes a Task, and last when its job ends: that moment counts.
+def outlived(conn: Connection, tenant: str, *, completed_before_ms: int) -> tuple[tuple[str, str], ...]:
+    """Return contents (Binary, blob) whose recordings all gave their results before that time, some at a time.
+
+    What no job names is no recording yet. Only audio that is still there is looked at, by
+    its age: a job ends after its audio came.
     """
-    job, media, task = tables.job, tables.version.alias("media"), tables.version.alias("task")
-    joined = (
-        select(media.c.body, job.c.state, task.c.at_ms)
-        .join_from(media, job, and_(job.c.tenant == media.c.tenant, job.c.media == media.c.id), isouter=True)
-        .join(
-            task,
-            and_(task.c.tenant == job.c.tenant, task.c.type == "Task", task.c.id == job.c.task, task.c.until.is_(None)),
-            isouter=True,
-        )
-        .where(media.c.tenant == tenant, media.c.type == "Media", media.c.until.is_(None), ~media.c.deleted)
-    )
-    rows = conn.execute(joined.where(or_(job.c.state.is_(None), job.c.state != State.ERASED))).all()
-    done = [row.state == State.PUBLISHED and row.at_ms <= completed_before_ms for row in rows]
-    return (
-        tuple(row.body for row, is_done in zip(rows, done, strict=True) if is_done),
-        tuple(row.body for row, is_done in zip(rows, done, strict=True) if not is_done),
-    )
+    b, j = tables.blob.c, tables.job.c
+    of_blob = and_(j.tenant == b.tenant, j.binary == b.binary, j.state != State.ERASED)
+    named = select(j.id).where(of_blob).exists()
+    wanted = or_(j.state != State.PUBLISHED, j.ended_ms.is_(None), j.ended_ms > completed_before_ms)
+    needed = select(j.id).where(of_blob, wanted).exists()
+    old = and_(b.tenant == tenant, b.created_ms <= completed_before_ms)
+    found = select(b.binary, b.blob).where(old, named, ~needed).order_by(b.created_ms, b.binary).limit(_AT_ONCE)
+    return tuple((row.binary, row.blob) for row in conn.execute(found))

@@ -6,6 +6,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -58,6 +59,7 @@ tenant = Table(
     Column("corti_client_id", Bytewise),
     Column("corti_client_secret", Bytewise),  # wrapped by the key ring
     Column("audio_key", Bytewise, nullable=False),  # wrapped by the key ring; wraps the tenant's blob keys
+    Column("audio_retention_hours", Float),  # null: as the settings say
 )
 
 version = Table(
@@ -132,6 +134,7 @@ blob = Table(
     Column("sha1", Bytewise, nullable=False),  # base64, as Attachment.hash wants it
     Column("wrapped_key", Bytewise, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
+    Index("blob_created", "tenant", "created_ms"),
 )
 
 interaction = Table(
@@ -171,8 +174,11 @@ job = Table(
     Column("cancel", Boolean, nullable=False, server_default=text("false")),  # asked to stop
     Column("error_code", Bytewise),
     Column("error_text", Bytewise),
+    Column("binary", Bytewise),  # id of the Binary that holds the recording
+    Column("ended_ms", BigInteger),  # null while it goes on
     Index("job_state", "state", "lease_ms"),
     Index("job_encounter", "tenant", "encounter", "created_ms"),
+    Index("job_binary", "tenant", "binary"),
 )
 
 segment = Table(

@@ -61,7 +61,8 @@ def plan(case: Case) -> Plan:
     json = _accepted(case, recording)
     media = _typed(Media, json)
     _ask_mapping(case, media, encounter, recording)
-    task, job = new_job(case, encounter=str(encounter.id), subject=subject_of(encounter, media), media=case.id)
+    of = {"encounter": str(encounter.id), "media": case.id, "binary": recording.content.binary}
+    task, job = new_job(case, subject=subject_of(encounter, media), **of)
     return Plan(
         (case.version(json), task, *_binary(case, recording)),
         conditions=_still_taken(case, str(encounter.id)),

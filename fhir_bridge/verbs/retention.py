@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from fhir_bridge import points
-from fhir_bridge.fhir.resource.reader import read
 from fhir_bridge.store import approvals, binaries, budgets, oauth, retention, sign_in, uploads
 from fhir_bridge.store.versions import now_ms
 from fhir_bridge.verbs import asynchronous, upload
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from fhir_bridge.blobs import Blobs
     from fhir_bridge.settings import Settings
     from fhir_bridge.store import Store
+    from fhir_bridge.store.oauth import Tenant
 
 _HOUR_MS: Final = 3_600_000
 _SKEW_MS: Final = 60_000  # clocks of hosts differ: what ended on one may be good on another
@@ -40,13 +40,19 @@ class Removed:
 
 def apply(settings: Settings, store: Store, blobs: Blobs) -> Removed:
     """Do one round. The row goes first: a crash in between leaves a stray, which a later round collects."""
-    before = now_ms() - round(settings.audio_retention_hours * _HOUR_MS)
-    tenants = [tenant.id for tenant in store.read(oauth.tenants)]
-    audio = sum(_forgotten(store, blobs, tenant, before) for tenant in tenants)
+    rows = store.read(oauth.tenants)
+    tenants = [tenant.id for tenant in rows]
+    audio = sum(_forgotten(store, blobs, each.id, _before(settings, each)) for each in rows)
     assertions = store.write(_spent)
     store.write(budgets.forget)
     strays = upload.expire(store, blobs) + asynchronous.expire(store, blobs) + _collected(store, blobs, tenants)
     return Removed(audio, strays, assertions)
+
+
+def _before(settings: Settings, tenant: Tenant) -> int:
+    """Return when results must have been complete for a tenant to keep its audio no longer."""
+    own = tenant.audio_retention_hours
+    return now_ms() - round((settings.audio_retention_hours if own is None else own) * _HOUR_MS)
 
 
 def _spent(conn: Connection) -> int:
@@ -57,27 +63,14 @@ def _spent(conn: Connection) -> int:
 
 def _forgotten(store: Store, blobs: Blobs, tenant: str, before_ms: int) -> int:
     count = 0
-    for content in store.read(lambda conn: _expired(conn, tenant, before_ms)):
-        if store.write(partial(binaries.forget, tenant=tenant, binary=content.binary)):
-            points.reached("purge.forgotten")
-            blobs.delete(content.blob)
-            points.reached("purge.removed")
-            count += 1
+    while found := store.read(partial(retention.outlived, tenant=tenant, completed_before_ms=before_ms)):
+        for binary, blob in found:
+            if store.write(partial(binaries.forget, tenant=tenant, binary=binary)):
+                points.reached("purge.forgotten")
+                blobs.delete(blob)
+                points.reached("purge.removed")
+                count += 1
     return count
-
-
-def _expired(conn: Connection, tenant: str, before_ms: int) -> tuple[binaries.StoredBlob, ...]:
-    """Contents that only recordings name whose results are complete; one that none names is no recording yet."""
-    done, others = retention.media_bodies(conn, tenant, completed_before_ms=before_ms)
-    names = _binaries_of(done) - _binaries_of(others)
-    found = (binaries.of(conn, tenant, name) for name in sorted(names))
-    return tuple(content for content in found if content is not None)
-
-
-def _binaries_of(bodies: Iterable[str]) -> set[str]:
-    contents = (read(body).get("content") for body in bodies)
-    urls = (content.get("url") for content in contents if isinstance(content, dict))
-    return {url.removeprefix("Binary/") for url in urls if isinstance(url, str)}
 
 
 def _collected(store: Store, blobs: Blobs, tenants: Iterable[str]) -> int:

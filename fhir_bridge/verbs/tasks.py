@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def new_job(
-    case: Case, *, encounter: str, subject: Json | None = None, media: str | None = None
+    case: Case, *, encounter: str, subject: Json | None = None, media: str | None = None, binary: str | None = None
 ) -> tuple[NewVersion, NewJob]:
     """Return a job to be, and the first version of the Task that shows it."""
     now = clock.instant()
@@ -37,7 +37,7 @@ def new_job(
         media=media,
         subject=subject,
     )
-    job = NewJob("media" if media else "interaction", case.grant.tenant, encounter, view.task, media)
+    job = NewJob("media" if media else "interaction", case.grant.tenant, encounter, view.task, media, binary)
     return new_version(task_from_job(view), base=case.bridge.base), job
 
 

@@ -72,9 +72,10 @@ def accepted(embedded, name: str, *, state: State = State.PUBLISHED, binary: str
             resources.put(conn, "default", (_version("Binary", binary, contentType="audio/wav"),))
             row = StoredBlob(binary, blob.id, blob.size, blob.sha256, blob.sha1, blob.wrapped_key, 0)
             binaries.add(conn, "default", row)
-        job = create(conn, NewJob("media", "default", name, f"{name}-task", name))
+        job = create(conn, NewJob("media", "default", name, f"{name}-task", name, binary))
         if state is not State.QUEUED:
-            conn.execute(update(tables.job).where(tables.job.c.id == job.id).values(state=state))
+            ended = {"state": state, "ended_ms": resources.now_ms()}
+            conn.execute(update(tables.job).where(tables.job.c.id == job.id).values(ended))
 
     store.write(write)
     return blob.id
@@ -166,6 +167,14 @@ def test_how_long_audio_is_kept_is_a_setting(ran, embedded):
 
     assert ran("purge", "--json", audio_retention_hours="0").json == {"audio": 1, "strays": 0, "assertions": 0}
     assert ran("purge", "--json", audio_retention_hours="0").json == {"audio": 0, "strays": 0, "assertions": 0}
+
+
+def test_a_tenant_may_keep_its_audio_for_another_time(ran, embedded):
+    accepted(embedded, "one")
+    hours = tables.tenant.c.audio_retention_hours
+    for own, audio in ((1.0, 0), (0.0, 1)):
+        embedded[1].write(lambda conn, own=own: conn.execute(update(tables.tenant).values({hours: own})))
+        assert ran("purge", "--json", audio_retention_hours="0" if own else "9").json["audio"] == audio
 
 
 def test_what_crashes_left_behind_is_collected_after_a_day(ran, embedded):

@@ -90,7 +90,8 @@ class Ward:
             resources.put(conn, TENANT, versions)
             if blob is not None:
                 binaries.add(conn, TENANT, blob)
-            jobs.create(conn, NewJob(kind, TENANT, task.encounter, task.task, task.media))
+            binary = None if blob is None else blob.binary
+            jobs.create(conn, NewJob(kind, TENANT, task.encounter, task.task, task.media, binary))
 
         self.rooms.store.write(write)
 
