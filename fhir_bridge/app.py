@@ -50,6 +50,7 @@ def create_app(settings: Settings, *, guests: bool = False) -> Flask:
     cors.allow(app)
     audit.watch(app)  # last: what it puts in the place of an answer is an answer like any other
     fhir = (discovery, binary, upload, sound, later, operations, reading, searching, writing)
-    for room in (*fhir, token, authorize, launch, inspect, openid, docs, health):
+    gives_tokens = (token, authorize, launch, inspect, openid) if settings.built_in_issuer else ()
+    for room in (*fhir, *gives_tokens, docs, health):
         app.register_blueprint(room.routes)
     return app

@@ -70,6 +70,9 @@ class Settings(BaseModel):
     trusted_issuers: tuple[TrustedIssuer, ...] = Field(
         (), description="Outside issuers whose tokens count (JSON list; docs/security/issuers.md)"
     )
+    built_in_issuer: bool = Field(
+        default=True, description="Give tokens here; false: only those of trusted issuers count, the first is announced"
+    )
     sign_in_providers: tuple[SignInProvider, ...] = Field(
         (), description="OpenID providers at which people sign in (JSON list; docs/security/issuers.md)"
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fhir_bridge.api import guests
 from fhir_bridge.api.approved import Approved
 from fhir_bridge.api.signing import KEPT_SECONDS, SigningKeys
+from fhir_bridge.errors import BadSetting
 from fhir_bridge.smart import codes, token
 from fhir_bridge.smart.client import Client
 from fhir_bridge.smart.flows import Desk
@@ -17,6 +18,8 @@ from fhir_bridge.smart.token import Place, Verifier
 from fhir_bridge.store import approvals, oauth
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fhir_bridge.smart.grant import Grant
     from fhir_bridge.smart.keys import SigningKey
     from fhir_bridge.verbs.bridge import Bridge
@@ -41,6 +44,9 @@ class Tokens:
             allow_private=bridge.settings.allow_private_endpoints,
             own=bridge.origin,
         )
+        self._gives_tokens = bridge.settings.built_in_issuer
+        if not self._gives_tokens and not self.outside.issuers:
+            raise BadSetting("No issuer is left whose tokens count", at="FHIR_BRIDGE_BUILT_IN_ISSUER")
         self.providers = {
             each.tenant: Provider(each, bridge.origin, allow_private=bridge.settings.allow_private_endpoints)
             for each in bridge.settings.sign_in_providers
@@ -53,7 +59,16 @@ class Tokens:
             Unauthenticated: one that does not hold.
             IssuerUnavailable: what is needed to judge it cannot be had.
         """
-        return (self.outside if self.outside.is_theirs(token) else self.verifier).grant(token)
+        is_ours = self._gives_tokens and not self.outside.is_theirs(token)
+        return (self.verifier if is_ours else self.outside).grant(token)
+
+    def elsewhere(self) -> Mapping[str, object] | None:
+        """Return what the first outside issuer publishes, where no tokens are given here; None: they are.
+
+        Raises:
+            IssuerUnavailable: it does not answer.
+        """
+        return None if self._gives_tokens else self.outside.issuers[0].metadata.all()
 
     def keys(self, *, kept: float = KEPT_SECONDS) -> tuple[SigningKey, ...]:
         """Return the keys that verify access tokens, the one that signs first."""

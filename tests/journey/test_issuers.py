@@ -16,6 +16,7 @@ from joserfc.jwk import ECKey, KeySet, RSAKey
 
 from fhir_bridge import clock
 from fhir_bridge.app import create_app
+from fhir_bridge.errors import BadSetting
 from fhir_bridge.smart.client import secret_hash
 from fhir_bridge.store import oauth
 from fhir_bridge.trusted import TrustedIssuer
@@ -33,6 +34,9 @@ def issuers():
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if self.path == "/north/.well-known/openid-configuration":
+                self.answer(published(f"http://127.0.0.1:{server.server_address[1]}/north"))
+                return
             key = {"/north/jwks": NORTH, "/south/jwks": SOUTH}[self.path]
             self.answer(KeySet([key]).as_dict(private=False))
 
@@ -57,6 +61,20 @@ def issuers():
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+def published(issuer: str) -> dict:
+    """What an issuer says of itself, as Keycloak does."""
+    return {
+        "issuer": issuer,
+        "jwks_uri": f"{issuer}/jwks",
+        "authorization_endpoint": f"{issuer}/auth",
+        "token_endpoint": f"{issuer}/token",
+        "introspection_endpoint": f"{issuer}/introspect",
+        "token_endpoint_auth_methods_supported": ["private_key_jwt", "client_secret_basic", "tls_client_auth"],
+        "code_challenge_methods_supported": ["plain", "S256"],
+        "frontchannel_logout_supported": True,
+    }
 
 
 def seconds() -> int:
@@ -228,3 +246,42 @@ def test_an_opaque_token_is_asked_about_once_a_minute_and_its_refusal_shows_noth
     assert use(hospital, "another-token").status_code == 401
     assert asked == ["opaque-token", "another-token"]
     assert not [secret for secret in ("opaque-token", "another-token", "sesame") if secret in caplog.text]
+
+
+def test_where_the_bridge_gives_no_tokens_discovery_names_who_does(web_settings, local):
+    origin, _ = local
+    issuer = f"{origin}/north"
+    ours = create_app(web_settings)
+    own = ours.extensions["fhir-bridge-tokens"].keys()[0]
+    changes = {"built_in_issuer": False, "allow_private_endpoints": True}
+    app = create_app(web_settings.model_copy(update={"trusted_issuers": (TrustedIssuer(issuer=issuer),)} | changes))
+    http = app.test_client()
+
+    told = http.get("/fhir/.well-known/smart-configuration").json
+    assert told["token_endpoint"] == f"{issuer}/token"
+    assert told["code_challenge_methods_supported"] == ["S256"]
+    assert told["grant_types_supported"] == ["authorization_code"]
+    assert {"client-confidential-asymmetric", "client-confidential-symmetric", "permission-v2"} <= {
+        *told["capabilities"]
+    }
+    assert "launch-ehr" not in told["capabilities"]
+    assert "frontchannel_logout_supported" not in told
+    security = http.get("/fhir/metadata").json["rest"][0]["security"]
+    urls = {each["url"]: each["valueUri"] for each in security["extension"][0]["extension"]}
+    assert urls == {"authorize": f"{issuer}/auth", "token": f"{issuer}/token", "introspect": f"{issuer}/introspect"}
+    for path in ("token", "jwks", "authorize", "introspect", "sign-in", "launch"):
+        assert http.post(f"/oauth/{path}").status_code == 404
+    now = seconds()
+    claims = {"aud": BASE, "client_id": "s", "tenant": "default", "scope": "system/*.rs", "iat": now, "exp": now + 200}
+    claims |= {"jti": "1", "sub": "s"}
+    theirs = signed(NORTH, "RS256", "at+jwt", claims | {"iss": issuer})
+    former = signed(own.key, "ES384", "at+jwt", claims | {"iss": ORIGIN})
+    assert [use(app, token).status_code for token in (theirs, former)] == [200, 401]
+    for each in (app, ours):
+        each.extensions["fhir-bridge"].store.close()
+
+
+def test_a_bridge_that_gives_no_tokens_and_trusts_nobody_does_not_start(web_settings):
+    with pytest.raises(BadSetting, match="No issuer is left") as refused:
+        create_app(web_settings.model_copy(update={"built_in_issuer": False}))
+    assert refused.value.at == "FHIR_BRIDGE_BUILT_IN_ISSUER"

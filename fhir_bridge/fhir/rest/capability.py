@@ -65,7 +65,7 @@ def etag(text: str) -> str:
 
 
 def _security(oauth: Mapping[str, str]) -> Json:
-    uris: list[JsonValue] = [{"url": name, "valueUri": oauth[name]} for name in OAUTH]
+    uris: list[JsonValue] = [{"url": name, "valueUri": oauth[name]} for name in OAUTH if name in oauth]
     return {
         "extension": [{"url": _OAUTH_URIS, "extension": uris}],
         "cors": True,

@@ -64,6 +64,7 @@ DEFAULTS = {
     "allow_private_endpoints": False,
     "trusted_proxies": (),
     "trusted_issuers": (),
+    "built_in_issuer": True,
     "sign_in_providers": (),
     "max_inline_audio_bytes": 150 * 2**20,
     "max_inline_document_bytes": 10 * 2**20,
