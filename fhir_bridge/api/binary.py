@@ -42,7 +42,7 @@ def create() -> Response:
     """Create a Binary, in FHIR's form or from the raw body; or begin to upload one in parts."""
     if upload.is_asked():
         return upload.begin()
-    if is_fhir_body():
+    if _is_in_fhirs_form():
         return writing.create("Binary")
     who = grant()
     answered_with()
@@ -55,7 +55,7 @@ def create() -> Response:
 @routes.put("/<id:id_>")
 def update(id_: str) -> Response:
     """Create a Binary under the EHR's own id, or say again what is there."""
-    if is_fhir_body():
+    if _is_in_fhirs_form():
         return writing.update("Binary", id_)
     who = grant()
     answered_with()
@@ -77,6 +77,11 @@ def read(id_: str) -> Response:
 def vread(id_: str, vid: str) -> Response:
     """Read the bytes, or FHIR's form, of one version."""
     return _answered(*opened(bridge(), grant(), id_, vid=vid))
+
+
+def _is_in_fhirs_form() -> bool:
+    """Tell whether the body is a Binary; any other resource is content like any other (R4 binary.html#rest)."""
+    return is_fhir_body() and parse.begins_as() in {"Binary", None}
 
 
 def _answered(row: Row, content: StoredBlob, file: BinaryIO) -> Response:

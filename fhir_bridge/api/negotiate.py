@@ -23,6 +23,7 @@ _FORMATS: Final = {"json": FHIR_JSON, "application/json": FHIR_JSON, FHIR_JSON: 
 _OF_FHIR: Final = frozenset(
     {FHIR_JSON, "application/json+fhir", "application/json", "text/json", "application/fhir+xml"}
 )
+_NAMES_OF_FHIR: Final = frozenset({FHIR_JSON, "application/json+fhir"})  # these ask for FHIR's form whatever is stored
 _READ: Final = frozenset({FHIR_JSON, "application/json", "application/json+fhir", "text/json"})
 
 
@@ -84,7 +85,7 @@ def wants_raw(stored: str) -> bool:
     if request.args.get("_format"):
         return False
     accepted = _accepted()
-    if not accepted or stored in accepted:
+    if not accepted or (stored in accepted and stored not in _NAMES_OF_FHIR):
         return True
     return _OF_FHIR.isdisjoint(accepted)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from flask import Response, g, request
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from fhir_bridge.verbs.write import Written
 
 CHUNK: Final = 64 * 1024
+_FIRST_MEMBER: Final = re.compile(rb'\s*\{\s*"resourceType"\s*:\s*"([A-Za-z]+)"')
 # The methods that a path of a type, and one of an instance, may have.
 _METHODS: Final[tuple[dict[Interaction, str], ...]] = (
     {"search-type": "GET", "create": "POST"},
@@ -118,8 +120,17 @@ def expected_version() -> int | None:
     return int(version[:_LONGEST_VID]) or _NO_VID
 
 
+def begins_as() -> str | None:
+    """Return the type of the resource in the request's body, where the body begins with it; nothing of it is lost."""
+    g.begun = request.stream.read(CHUNK)
+    found = _FIRST_MEMBER.match(g.begun)
+    return found[1].decode() if found else None
+
+
 def stream() -> Iterator[bytes]:
     """Yield the request's body as it arrives."""
+    if begun := g.pop("begun", b""):
+        yield begun
     while chunk := request.stream.read(CHUNK):
         yield chunk
 

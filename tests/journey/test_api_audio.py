@@ -46,6 +46,19 @@ def test_the_audio_is_read_back_raw_in_parts_and_in_fhirs_form(ehr):
     assert fhir["resourceType"] == "Binary"
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_another_resource_sent_as_a_binary_is_its_content(ehr, method):
+    path = "Binary" if method == "POST" else "Binary/kept-as-sent"
+    sent = b' { "resourceType" : "Group", "type": "person" ,  "actual": true }'
+
+    made = ehr.call(method, path, sent, Content_Type="application/fhir+json")
+    fhir = ehr.get(f"Binary/{made.json['id']}", Accept="application/fhir+json").json
+
+    assert made.status == 201
+    assert fhir["contentType"] == "application/fhir+json"
+    assert base64.b64decode(fhir["data"]) == sent
+
+
 def test_audio_lies_encrypted_on_the_disk(ehr, web_settings):
     audio = wav()
     ehr.post("Media", media(ehr.encounter(), audio))
