@@ -67,10 +67,23 @@ interop/keycloak/.ready: Makefile
 	  || { tail -20 interop/keycloak/build.log; exit 1; }
 	@touch $@
 
+.PHONY: chaos
+chaos: setup ## kill, freeze, starve and lie to a running bridge on both databases; nothing may be lost (ARGS="--only kills --seed 1")
+	@mkdir -p build
+	$(PY) tests/chaos/run.py --out build/chaos-ci.json $(ARGS)
+	$(PY) tests/chaos/table.py
+
+.PHONY: simulate
+simulate: setup ## play 2,000 worlds in which everything goes wrong (ARGS="--seeds 50000 --first-seed 1")
+	$(PY) -m pytest tests/simulator --seeds 2000 $(ARGS)
+
 .PHONY: soak
-soak: setup ## search longer for what is rare: 20,000 made-up requests, ten minutes of polling (half an hour)
+soak: setup ## search longer for what is rare: 20,000 made-up requests, ten minutes of polling, an hour of chaos
 	$(PY) -m pytest -m fuzz tests/fuzz --fuzz-cases 20000
 	$(PY) -m pytest tests/journey/test_polling.py --poll-seconds 600
+	@mkdir -p build
+	$(PY) tests/chaos/run.py --scale soak --out build/chaos-soak.json
+	$(PY) tests/chaos/table.py
 
 .PHONY: docs
 docs: setup ## write the generated pages and the OpenAPI document anew
