@@ -101,8 +101,15 @@ class Results:
         self.rows, self._session, self._n = rows, session.number, new[-1].n + 1
 
     def _heard_up_to(self, new: Iterable[SegmentRow]) -> dict[str, int | str | None]:
-        """The job's row after progress: what went wrong before counts no more."""
-        return {"acked_ms": resume.acked(new, self._run.job.acked_ms), "breaks": 0, "suspended_ms": None}
+        """The job's row after words: what went wrong before counts no more, if they lead further than those before.
+
+        Words that only come again, as after each break, are no progress: else a connection
+        that always breaks before new ones would be tried for ever.
+        """
+        before = self._run.job.acked_ms
+        reached = resume.acked(new, before)
+        breaks = {"breaks": 0} if reached > before else {}
+        return {"acked_ms": reached, "suspended_ms": None, **breaks}
 
     @property
     def progress(self) -> Progress:

@@ -10,7 +10,7 @@ import pytest
 from fhir_bridge.sandbox.numbers import make_wav
 from fhir_bridge.store import verify
 from fhir_bridge.store.states import State
-from fhir_bridge.worker import recording
+from fhir_bridge.worker import recording, stream
 
 FACTS = 5  # in 200 numbers
 RECORDING = [{"url": "urn:x-fhir-bridge:transport", "valueCode": "recording"}]
@@ -260,6 +260,20 @@ def test_facts_told_again_under_new_ids_stay_one_observation_each(ward):
     assert len(ward.facts()) == FACTS
     assert ward.task_of(media)["status"] == "completed"
     assert any(len(one["identifier"]) > 1 for one in ward.all("Observation"))
+
+
+def test_words_that_only_come_again_after_each_break_are_no_progress(ward, monkeypatch):
+    monkeypatch.setattr(stream, "_FIRST_PAUSE", 0.01)
+    ward.sandbox.switches.transcript_interval = 1.0
+    ward.sandbox.switches.close_at = 2.5
+    ward.sandbox.switches.breaks = 1_000
+    media = ward.record(ward.admit(), 48)
+
+    ward.work()
+
+    assert ward.job_of(media).state == "published"
+    assert ward.job_of(media).transport == "recording"
+    assert ward.numbers() == list(range(48))
 
 
 def test_after_five_breaks_without_progress_the_recording_is_uploaded(ward):
