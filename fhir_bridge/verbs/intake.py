@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from fhir_bridge import net, points
-from fhir_bridge.errors import BridgeError, Forbidden, Malformed, NoSpace, TooLarge
+from fhir_bridge.errors import BridgeError, Forbidden, Malformed, NoSpace, StoreUnavailable, TooLarge
 from fhir_bridge.fhir.resource.cut import Cutter, expression_of
 from fhir_bridge.fhir.resource.reader import read
 from fhir_bridge.store import oauth
@@ -145,5 +145,7 @@ class Intake:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open.close()
+        if isinstance(error, StoreUnavailable):
+            return  # it may have been written all the same: a stray is collected later, lost audio is lost
         for blob in self.blobs.values():
             self._bridge.blobs.delete(blob.id)

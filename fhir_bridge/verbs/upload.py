@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from fhir_bridge import clock, points
-from fhir_bridge.errors import Malformed, NoSpace, NotFound, TooLarge, VersionConflict, WrongOffset
+from fhir_bridge.errors import Malformed, NoSpace, NotFound, StoreUnavailable, TooLarge, VersionConflict, WrongOffset
 from fhir_bridge.fhir.resource.check import checked
 from fhir_bridge.store import binaries, uploads
 from fhir_bridge.store.uploads import Part, Upload
@@ -27,7 +27,7 @@ from fhir_bridge.verbs.read import find
 from fhir_bridge.verbs.write import entry, planned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import BinaryIO
 
     from fhir_bridge.blobs import Blobs
@@ -101,7 +101,7 @@ def append(bridge: Bridge, grant: Grant, at: Standing, chunks: Iterable[bytes], 
     key, offset = tenant_key(bridge, grant.tenant), at.offset
     for blob in _sealed(bridge.blobs, key, chunks):
         with ExitStack() as unkept:
-            unkept.callback(bridge.blobs.delete, blob.id)
+            unkept.push(_dropping(bridge.blobs, blob.id))
             part = Part(offset, blob.size, blob.id, blob.wrapped_key)
             offset += blob.size
             if offset > upload.size:
@@ -148,6 +148,16 @@ def _sealed(blobs: Blobs, key: bytes, chunks: Iterable[bytes]) -> Iterator[Blob]
         yield blob
 
 
+def _dropping(blobs: Blobs, id_: str) -> Callable[..., None]:
+    """Return what removes a blob that no row names: not where the store did not say, which may have written it."""
+
+    def drop(_kind: object, error: BaseException | None, _trace: object) -> None:
+        if not isinstance(error, StoreUnavailable):
+            blobs.delete(id_)
+
+    return drop
+
+
 def _keep(bridge: Bridge, upload: Upload, part: Part) -> None:
     if not bridge.store.write(lambda conn: uploads.add(conn, upload, part)):
         raise WrongOffset("Another request went on with this upload: ask for its offset")
@@ -167,7 +177,7 @@ def _join(bridge: Bridge, grant: Grant, upload: Upload, last: tuple[Part, bytes,
                 for piece in _pieces(file):
                     writer.write(piece)
         blob = writer.commit()
-        unkept.callback(bridge.blobs.delete, blob.id)
+        unkept.push(_dropping(bridge.blobs, blob.id))
         case = replace(_case(bridge, grant, upload), blobs={DATA: blob})
         try:
             commit(bridge, grant.tenant, planned(case), [entry(case, request, 201)])

@@ -74,7 +74,7 @@ class Errands:
         points.reached("errand.answering")
         try:
             self._rooms.store.write(lambda conn: rows.finish(conn, turn, answer=result.answer, files=result.files))
-        except (Fenced, StoreUnavailable):
+        except Fenced:  # where the store did not say, it may name these files
             remove(self._rooms.blobs, result.files)
             raise
 
