@@ -34,6 +34,8 @@ DO $$ BEGIN EXECUTE (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--poll-seconds", type=float, default=20, help="how long pollers watch writers, on both databases")
+    parser.addoption("--seeds", type=int, default=300, help="how many worlds the simulator plays")
+    parser.addoption("--first-seed", type=int, default=1, help="the first of them")
     parser.addoption("--received", type=Path, help="keeps what journeys receive, for `make interop` to judge")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fhir_bridge.corti import stand_in
 from fhir_bridge.corti.client import CortiClient
 from fhir_bridge.corti.endpoint import Endpoint, endpoint_of
+from fhir_bridge.corti.socket import Stream
 from fhir_bridge.corti.token import TokenSource
 from fhir_bridge.errors import CortiLoginFailed, Forbidden
 from fhir_bridge.store import oauth
@@ -31,6 +32,7 @@ class Account:
     client: CortiClient
     audio_key: bytes
     is_elsewhere: bool = False  # not at an address of Corti's own
+    stream: type[Stream] = Stream
 
     @cached_property
     def recogniser(self) -> str | None:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 from fhir_bridge import log, points
 from fhir_bridge.audio import Form, preferred, slices
 from fhir_bridge.corti.messages import ConfigAccepted, Facts, Flushed, Transcript, Unknown
-from fhir_bridge.corti.socket import Stream
 from fhir_bridge.errors import ConfigRefused, CortiUnavailable
 from fhir_bridge.mapping.media import stream_config_from_media
 from fhir_bridge.store import results
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
     from fhir_bridge.audio import Slice
     from fhir_bridge.corti.messages import Message, Segment, StreamConfig
+    from fhir_bridge.corti.socket import Stream
     from fhir_bridge.errors import BridgeError
     from fhir_bridge.mapping.mapped import Mapped
     from fhir_bridge.store.results import InteractionRow
@@ -148,7 +148,7 @@ class _Connection:
         run, row, account = self._run, self._scene.interaction, self._run.account
         config = config_of(run, self._scene.visit, self._scene.recording, self._form).value
         url = account.endpoint.stream_url(str(row.corti_id), row.websocket_url)
-        made = Stream(url, account.tokens, config, audio, pace=run.rooms.settings.stream_pace)
+        made = account.stream(url, account.tokens, config, audio, pace=run.rooms.settings.stream_pace)
         points.reached("stream.connecting")
         with made as opened, run.hold.interrupting(_ending(opened)):
             points.reached("stream.opened")
