@@ -18,15 +18,17 @@ from fhir_bridge.corti.token import TokenSource
 from fhir_bridge.errors import BlobDamaged, BridgeError, IssuerUnavailable, StoreUnavailable
 from fhir_bridge.keyring import KeyRing
 from fhir_bridge.smart.outside import Outside
+from fhir_bridge.smart.provider import Provider
 from fhir_bridge.store import oauth
+from fhir_bridge.trusted import TrustedIssuer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fhir_bridge.blobs import Blobs
     from fhir_bridge.settings import Settings
-    from fhir_bridge.smart.outside import Issuer
     from fhir_bridge.store.oauth import Tenant
+    from fhir_bridge.trusted import Known
 
 _MIB: Final = 2**20
 _NO_ACCOUNT: Final = (
@@ -153,18 +155,24 @@ def _issuers(wanted: Settings) -> str:
     """Ask each outside issuer as a token of it would make us ask."""
     url = wanted.public_url
     outside = Outside(wanted.trusted_issuers, base=f"{url}/fhir", allow_private=wanted.allow_private_endpoints, own=url)
-    if outside.issuers:
+    known: set[str] = set()
+    if outside.issuers or wanted.sign_in_providers:
         with store_of(wanted) as store:
             known = {tenant.id for tenant in store.read(oauth.tenants)}
-    told = [_told_by(issuer, known) for issuer in outside.issuers]
+    told = [_told_by(issuer.trusted, issuer.tried, known) for issuer in outside.issuers]
+    for each in wanted.sign_in_providers:
+        provider = Provider(each, str(url), allow_private=wanted.allow_private_endpoints)
+        told.append(_told_by(each, provider.tried, known))
     return "; ".join(("the bridge itself", *told))
 
 
-def _told_by(issuer: Issuer, tenants: set[str]) -> str:
-    name, tenant = issuer.trusted.issuer, issuer.trusted.tenant
-    if tenant not in tenants:
-        raise click.ClickException(f"FHIR_BRIDGE_TRUSTED_ISSUERS: {name} opens {tenant}, which is no tenant here")
+def _told_by(known: Known, tried: Callable[[], str], tenants: set[str]) -> str:
+    setting = "TRUSTED_ISSUERS" if isinstance(known, TrustedIssuer) else "SIGN_IN_PROVIDERS"
+    if known.tenant not in tenants:
+        raise click.ClickException(
+            f"FHIR_BRIDGE_{setting}: {known.issuer} opens {known.tenant}, which is no tenant here"
+        )
     try:
-        return f"{name}: {issuer.tried()}"
+        return f"{known.issuer}: {tried()}"
     except IssuerUnavailable as exc:
-        raise click.ClickException(f"FHIR_BRIDGE_TRUSTED_ISSUERS: {name}: {exc.text}") from exc
+        raise click.ClickException(f"FHIR_BRIDGE_{setting}: {known.issuer}: {exc.text}") from exc

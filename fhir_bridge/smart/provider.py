@@ -53,6 +53,16 @@ class Provider:
         )
         self._issuer = Issuer(trusted, base=self._base, allow_private=allow_private)
 
+    def tried(self) -> str:
+        """Ask it for what a first sign-in needs; tell what came.
+
+        Raises:
+            IssuerUnavailable: it cannot be had.
+        """
+        for name in ("authorization_endpoint", "token_endpoint"):
+            self._issuer.metadata.endpoint(name)
+        return f"lets people sign in, {self._issuer.tried()}"
+
     def url(self, secret: str, visit: str, *, prompt: str | None = None) -> str:
         """Return where to send somebody; `secret` is known to the browser's visit alone.
 

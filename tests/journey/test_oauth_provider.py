@@ -316,6 +316,11 @@ class TestAnotherTenant:
         assert "Authorization" not in hospital.headers[0]
 
 
+def test_what_a_first_sign_in_needs_may_be_tried(app):
+    tried = app.extensions["fhir-bridge-tokens"].providers["default"].tried()
+    assert tried == "lets people sign in, 2 keys"
+
+
 def test_a_provider_that_is_away_is_a_503(web_settings, staff):
     away = SignInProvider(issuer="http://127.0.0.1:9", client_id="bridge")
     app = create_app(web_settings.model_copy(update={"sign_in_providers": (away,)}))

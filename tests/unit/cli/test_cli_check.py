@@ -156,6 +156,9 @@ def test_each_outside_issuer_is_asked_as_its_tokens_would_make_us_ask(run, corti
     assert "sesame" not in good.out
     assert "cannot be had" in failed(asked(by_keys | {"jwks_uri": away}))["issuers"]
     assert "does not answer" in failed(asked(by_asking | {"introspection_endpoint": away}))["issuers"]
+    away_too = json.dumps([{"issuer": away, "client_id": "bridge"}])
+    told = failed(run("check", "--json", sign_in_providers=away_too, **private))["issuers"]
+    assert told == f"FHIR_BRIDGE_SIGN_IN_PROVIDERS: {away}: The issuer of the token does not answer"
     assert "opens north, which is no tenant here" in failed(asked(by_keys | {"tenant": "north"}))["issuers"]
     server.shutdown()
     server.server_close()
