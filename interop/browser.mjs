@@ -35,6 +35,7 @@ await new Promise((ready) => app.listen(asked.port, "127.0.0.1", ready));
 const browser = await puppeteer.launch({ executablePath: chromium, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
 const violations = [];
 const dialogs = [];
+let picker = "";
 
 async function fresh() {
   const context = await browser.createBrowserContext();
@@ -74,6 +75,7 @@ async function standalone() {
   await signIn(page, "standalone");
   await page.waitForSelector(`input[name=patient]`);
   await page.show("standalone-patient");
+  picker = await page.$eval("main", (main) => main.textContent);
   await page.click(`input[value="${asked.patient}"]`);
   await page.send("form:nth-of-type(2) button");
   return allow(page, "standalone");
@@ -111,7 +113,7 @@ async function swagger() {
   return "no form for a client and its secret";
 }
 
-const told = { standalone: await standalone(), launch: await launched(), swagger: await swagger(), violations, dialogs };
-console.log(JSON.stringify(told));
+const told = { standalone: await standalone(), launch: await launched(), swagger: await swagger() };
+console.log(JSON.stringify({ ...told, picker, violations, dialogs }));
 await browser.close();
 app.close();

@@ -27,6 +27,20 @@ pytestmark = pytest.mark.interop
 
 SCOPE = "launch launch/patient openid fhirUser patient/*.rs"
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}'
+CORPUS = (
+    "<svg/onload=alert(3)>",
+    "</label></fieldset></form><script>alert(4)</script>",
+    "' onfocus=alert(5) autofocus '",
+    '" onmouseover="alert(6)" autofocus onfocus="alert(7)" x="',
+    "javascript:alert(8)",
+    "<iframe srcdoc='<script>parent.alert(9)</script>'></iframe>",
+    "<a href=javascript:alert(10)>name</a>",
+    "{{constructor.constructor('alert(11)')()}}",
+    "{% raw %}{{ config }}{% endraw %}",
+    "<style>@import'//elsewhere.example'</style>",
+    "<base href=//elsewhere.example>",
+    "&lt;script&gt;alert(12)&lt;/script&gt;",
+)
 
 
 def free_port() -> int:
@@ -64,6 +78,8 @@ def chromium() -> str:
 def test_apps_open_in_a_browser_and_nothing_foreign_runs(app, bridge, new_ehr, node, chromium, tmp_path):
     ehr = new_ehr("launch system/*.cruds")
     ehr.put("Practitioner/holm", example("practitioner", id="holm"))
+    for each in CORPUS:
+        ehr.create(example("patient", name=[{"family": each}]))
     named = [{"family": HOSTILE, "given": [HOSTILE]}]
     patient = ehr.create(example("patient", name=named))
     ehr.encounter(subject={"reference": f"Patient/{patient}"})
@@ -96,4 +112,5 @@ def test_apps_open_in_a_browser_and_nothing_foreign_runs(app, bridge, new_ehr, n
     for flow in ("standalone", "launch"):
         assert told[flow] == {"patient": patient, "visits": 1, "user": "Practitioner/holm"}, flow
     assert told["swagger"] == "authorized"
+    assert [each for each in CORPUS if each not in told["picker"]] == []
     assert told["violations"] == told["dialogs"] == []
