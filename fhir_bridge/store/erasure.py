@@ -266,8 +266,8 @@ def destroyed(conn: Connection, id_: str) -> None:
 
 
 def note(conn: Connection, id_: str, **values: str | int | None) -> None:
-    """Write how far the rest of the way is."""
-    conn.execute(update(tables.erasure).where(_E.id == id_).values(**values))
+    """Write how far the rest of the way is, unless another has come to its end."""
+    conn.execute(update(tables.erasure).where(_E.id == id_, _E.state == "destroyed").values(**values))
 
 
 def finish(conn: Connection, id_: str, *, pseudonym: str, report: Mapping[str, object]) -> bool:

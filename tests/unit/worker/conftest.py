@@ -18,7 +18,7 @@ from fhir_bridge.mapping.accepted import accepted_media
 from fhir_bridge.mapping.task import JobView, restated, task_from_job
 from fhir_bridge.sandbox.numbers import NumbersEngine, make_wav
 from fhir_bridge.sandbox.server import Sandbox
-from fhir_bridge.store import Filter, binaries, jobs, oauth, resources, tables
+from fhir_bridge.store import Filter, binaries, jobs, oauth, resources, results, tables
 from fhir_bridge.store.binaries import StoredBlob
 from fhir_bridge.store.dispatch import Ledger
 from fhir_bridge.store.filter import OfType
@@ -155,6 +155,9 @@ class Ward:
         places = ", ".join(f":{name}" for name in row)
         insert = text(f"INSERT INTO segment ({columns}) VALUES ({places})")  # noqa: S608 - names of ours
         self.rooms.store.write(lambda conn: conn.execute(insert, row))
+
+    def mend_results(self, media: str) -> None:
+        self.rooms.store.write(lambda conn: results.forget(conn, results.MediaKey(TENANT, media)))
 
     def cancel(self, media: str) -> None:
         job = self.job_of(media)

@@ -457,3 +457,4 @@ def test_a_fault_of_our_own_is_shown_on_the_task_and_placed_in_the_log(ward, cap
 
     assert issue_of(ward.task_of(media))["code"] == "exception"
     assert '"event": "job.fault"' in caplog.text
+    ward.mend_results(media)
