@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from world import SimClient, SimClock, SimStream, World
 
 from fhir_bridge import clock, points
-from fhir_bridge.blobs import Blobs
+from fhir_bridge.blobs import open_blobs
 from fhir_bridge.errors import BridgeError, StoreUnavailable
 from fhir_bridge.fhir.resource.reader import read
 from fhir_bridge.keyring import KeyRing
@@ -87,7 +87,7 @@ class Simulator:
         given |= {"public_url": "http://bridge.test", "min_free_bytes": 0}
         self.settings = type(settings).model_validate(settings.model_dump() | given)
         self.store = Store.open(self.settings)
-        self.blobs = Blobs.open(self.settings)
+        self.blobs = open_blobs(self.settings)
         self.keys = KeyRing.open(self.settings)
         self.bridge = Bridge(self.settings, self.store, self.blobs, self.keys, "http://bridge.test")
         self.ledger = Ledger(self.store.url.render_as_string(hide_password=False))
