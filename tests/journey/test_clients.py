@@ -18,6 +18,7 @@ from fhirclient.models.patient import Patient
 from fhirclient.server import FHIRUnauthorizedException
 from fhirpy import AsyncFHIRClient, SyncFHIRClient
 from fhirpy.base.exceptions import AuthorizationError, ResourceNotFound
+from joserfc.jwk import ECKey, RSAKey
 from werkzeug.serving import make_server
 
 from fhir_bridge.fhir.rest.served import offers
@@ -86,6 +87,25 @@ def test_medplum_s_client_finds_everything_that_is_declared_to_work(journey):
 
     assert seen["tasks"] == ["accepted"]
     assert sorted(seen["paged"]) == ["0", "1", "2", "3", "4"]
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize("alg", ["RS384", "ES384"])
+def test_smart_s_own_library_works_as_a_backend_service_with_a_key(node, base, new_ehr, alg):
+    key = RSAKey.generate_key(2048) if alg == "RS384" else ECKey.generate_key("P-384")
+    named = {"kid": "its key", "alg": alg}
+    public = json.dumps({"keys": [key.as_dict(private=False) | named]})
+    service = new_ehr("system/Patient.rs system/Encounter.c", secret_hash=None, jwks=public)
+    new_ehr().create({"resourceType": "Patient"})
+    private = json.dumps(key.as_dict(private=True) | named)
+    told = {"FHIR_BASE": base, "CLIENT": service.name, "KEY": private, "PATH": os.environ["PATH"]}
+
+    called = [node, str(INTEROP / "backend.mjs")]
+    done = subprocess.run(called, env=told, capture_output=True, text=True, timeout=100, check=False)  # noqa: S603 - our own script
+
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert seen == {"first": 200, "seconds": 300, "again": "invalid_client", "found": 1, "refused": 403}
 
 
 def test_fhirclient_logs_in_by_what_the_statement_says_and_works(base, ehr):
