@@ -42,11 +42,11 @@ def create() -> Response:
     """Create a Binary, in FHIR's form or from the raw body; or begin to upload one in parts."""
     if upload.is_asked():
         return upload.begin()
-    if _is_in_fhirs_form():
-        return writing.create("Binary")
     who = grant()
     answered_with()
     parse.require_room(who, "Binary")
+    if _is_in_fhirs_form():
+        return writing.create("Binary")
     with Intake(bridge(), who.tenant) as intake:
         json = _raw(intake)
         return parse.stored(intake, create_row(parse.writer(who, intake), json, unless=parse.unless()))
@@ -55,9 +55,9 @@ def create() -> Response:
 @routes.put("/<id:id_>")
 def update(id_: str) -> Response:
     """Create a Binary under the EHR's own id, or say again what is there."""
+    who = grant()
     if _is_in_fhirs_form():
         return writing.update("Binary", id_)
-    who = grant()
     answered_with()
     with Intake(bridge(), who.tenant) as intake:
         json = _raw(intake) | {"id": id_}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import quote, unquote, urlencode
 
@@ -59,8 +59,9 @@ def opened(bridge: Bridge, grant: Grant, sealed: str) -> Place:
 
 
 def _about(grant: Grant) -> str:
-    """Bind a link to what its caller may see: with another token it is no link of ours."""
-    return f"page link {json.dumps(vars(grant), sort_keys=True)}"
+    """Bind a link to what its caller may see: who may see other things finds no link of ours; a renewed token does."""
+    may = {each.name: getattr(grant, each.name) for each in fields(grant) if each.compare}
+    return f"page link {json.dumps(may, sort_keys=True)}"
 
 
 def _url(bridge: Bridge, grant: Grant, place: Place) -> str:
@@ -73,11 +74,11 @@ def _url(bridge: Bridge, grant: Grant, place: Place) -> str:
 
 def _unsealed(bridge: Bridge, grant: Grant, sealed: str) -> Place:
     try:
-        fields = json.loads(bridge.keyring.unwrap(unquote(sealed.replace("~", "%")), about=_about(grant)))
+        place = json.loads(bridge.keyring.unwrap(unquote(sealed.replace("~", "%")), about=_about(grant)))
     except (BadSetting, ValueError) as exc:
         raise NotFound("There is no such page: search again") from exc
-    query = tuple((str(name), str(value)) for name, value in fields["query"])
-    return Place(**(fields | {"query": query, "after": _cursor(fields["after"])}))
+    query = tuple((str(name), str(value)) for name, value in place["query"])
+    return Place(**(place | {"query": query, "after": _cursor(place["after"])}))
 
 
 def _cursor(value: list[str | int] | None) -> Cursor | None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.fuzz, pytest.mark.timeout(0)]
 
 SEED = 20_260_417
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")  # bytes, as tus calls them
 MODES = (GenerationMode.NEGATIVE, GenerationMode.POSITIVE)
 SETTINGS = settings(database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 

@@ -41,9 +41,8 @@ def capability(base: str, *, oauth: Mapping[str, str], rows: tuple[Served, ...] 
         "resource": [*(_resource(row, rows, base) for row in rows), dict(_DEFINITIONS)],
         "interaction": _codes(SYSTEM),
         "compartment": [f"http://hl7.org/fhir/CompartmentDefinition/{name}" for name in ("patient", "encounter")],
+        "operation": [_operation(operation, base) for operation in operations_of(None)],
     }
-    if whole := operations_of(None):
-        rest["operation"] = [_operation(operation, base) for operation in whole]
     patches = any("patch" in row.interactions for row in rows)
     return {
         "resourceType": "CapabilityStatement",

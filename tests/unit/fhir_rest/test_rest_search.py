@@ -148,6 +148,11 @@ def test_a_modifier_or_step_that_is_not_served_is_refused_even_leniently(name: s
     assert refused.value.status == 400
 
 
+def test_a_composite_has_no_modifier():
+    with pytest.raises(NotSupported, match="code-value-quantity does not support the modifier :text"):
+        parse("Observation", [("code-value-quantity:text", "8480-6$120")])
+
+
 def test_a_refused_modifier_is_named():
     with pytest.raises(NotSupported, match="status does not support the modifier :in"):
         parse("Encounter", [("status:in", "urn:vs")])
