@@ -98,13 +98,15 @@ def criteria() -> Pairs:
 def unless() -> Pairs:
     """Return the condition of a create: If-None-Exist, or fhirpy's form, criteria in the URL.
 
-    A header without criteria is none that is met by nothing: it is refused.
+    A header without criteria is none that is met by nothing: it is refused. Of what is not searched the URL
+    has none: Medplum's client puts a file's name there.
     """
+    type_ = request.path.rstrip("/").rpartition("/")[2]
     header = request.headers.get("If-None-Exist")
-    given = () if header is None else pairs_of(header, of=request.path.rstrip("/").rpartition("/")[2])
+    given = () if header is None else pairs_of(header, of=type_)
     if header is not None and not given:
         raise BadParameter("If-None-Exist has no criteria, such as identifier=system|value")
-    return (*given, *criteria())
+    return (*given, *(criteria() if offers(type_, "search-type") else ()))
 
 
 def expected_version() -> int | None:

@@ -59,6 +59,10 @@ def test_another_resource_sent_as_a_binary_is_its_content(ehr, method):
     assert base64.b64decode(fhir["data"]) == sent
 
 
+def test_the_name_of_a_file_beside_a_binary_is_no_condition(ehr):
+    assert ehr.post("Binary?_filename=visit.wav", wav(), Content_Type="audio/wav").status == 201
+
+
 def test_audio_lies_encrypted_on_the_disk(ehr, web_settings):
     audio = wav()
     ehr.post("Media", media(ehr.encounter(), audio))
