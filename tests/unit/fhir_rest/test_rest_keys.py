@@ -294,7 +294,7 @@ def test_a_pair_of_code_and_value_is_found_in_an_observation_and_in_its_componen
     assert values({"resourceType": "Observation", "component": [pulse]}, combo) == whole
 
 
-def test_an_identifier_without_a_value_is_found_by_nothing():
-    patient = {"resourceType": "Patient", "id": "1", "identifier": [{"system": "urn:x", "type": {"text": "none yet"}}]}
+def test_an_identifier_whose_value_is_no_text_is_found_by_nothing():
+    patient = {"resourceType": "Patient", "id": "1", "identifier": [{"system": "urn:x", "value": 5}]}
 
     assert not [key for key in keys_of(patient, base=BASE) if key.param in {200, IDENTIFIER}]
