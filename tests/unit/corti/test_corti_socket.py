@@ -1,4 +1,5 @@
 import logging
+import queue
 import socket
 import threading
 import time
@@ -352,7 +353,7 @@ def test_an_end_that_never_comes_is_given_up(websockets, stream):
 
 
 def test_a_server_that_says_ended_but_does_not_close_is_left(websockets, stream):
-    closed = []
+    closed = queue.SimpleQueue()
 
     def scene(peer):
         peer.accept()
@@ -363,13 +364,13 @@ def test_a_server_that_says_ended_but_does_not_close_is_left(websockets, stream)
             if isinstance(event, TextMessage) and "flush" in event.data:
                 peer.say("flushed")
             if isinstance(event, CloseConnection):
-                closed.append(event.code)
+                closed.put(event.code)
 
     websockets.scene = scene
     with stream() as live:
         messages = list(live)
     assert messages[-2:] == [Ended(), Usage(0.3)]
-    assert closed == [1000]
+    assert closed.get(timeout=10) == 1000
 
 
 def test_a_stopped_stream_ends_after_a_slice_with_what_corti_still_says(websockets, stream):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 
 import pytest
 
+from fhir_bridge import points
 from fhir_bridge.errors import StoreUnavailable
 from fhir_bridge.store import jobs
-from fhir_bridge.store.states import State
 from fhir_bridge.worker.main import for_ever
 from fhir_bridge.worker.sweep import sweep
 
@@ -32,13 +31,16 @@ class Away:
         raise StoreUnavailable("away")
 
 
-def take_over(ward, job_id):
-    """Take the job from the run that streams it, as a sweep would after its lease."""
-    end = time.monotonic() + 20
-    while (seen := ward.rooms.store.read(lambda conn: jobs.by_id(conn, job_id))).state is not State.FINALISING:
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    ward.rooms.store.write(lambda conn: jobs.take_over(conn, seen))
+@pytest.fixture
+def at_point():
+    """Let something happen when a point is reached for the first time."""
+
+    def plan(point, act):
+        waiting = [act]
+        points.watch(lambda reached: waiting.pop()() if reached == point and waiting else None)
+
+    yield plan
+    points.watch(None)
 
 
 def test_a_message_that_nobody_documented_is_named_and_the_stream_goes_on(ward, logged):
@@ -64,16 +66,13 @@ def test_a_failed_job_is_named_with_the_kind_of_its_error(ward, logged):
     assert logged("job.finished")[-1]["state"] == "failed"
 
 
-def test_a_run_whose_job_was_taken_over_says_so_and_writes_nothing_more(ward, logged):
-    ward.sandbox.switches.final_delay = 1.0
+def test_a_run_whose_job_was_taken_over_says_so_and_writes_nothing_more(ward, logged, at_point):
     media = ward.record(ward.admit(), 40)
     job = ward.job_of(media).id
-    thief = threading.Thread(target=take_over, args=(ward, job))
-    thief.start()
+    at_point("reconcile.asking", lambda: ward.rooms.store.write(lambda conn: jobs.take_over(conn, ward.job_of(media))))
 
     ward.work()
 
-    thief.join()
     [fenced] = logged("job.fenced")
     assert (fenced["job"], fenced["epoch"]) == (job, ward.job_of(media).epoch - 1)
     assert ward.numbers() == list(range(40))
