@@ -165,9 +165,10 @@ def claim(conn: Connection, ticket: Ticket, *, owner: str, lease_seconds: float)
     return None if row is None else _job(row)
 
 
-def renew(conn: Connection, owner: str, *, lease_seconds: float) -> dict[Claim, bool]:
-    """Prolong every lease of `owner`; return what it still holds and whether each was asked to stop."""
-    mine = update(job).where(job.c.owner == owner).values(lease_ms=now_ms() + int(lease_seconds * 1000))
+def renew(conn: Connection, owner: str, ids: Iterable[str], *, lease_seconds: float) -> dict[Claim, bool]:
+    """Prolong the leases of `owner` on these jobs; return what it still holds and whether each was asked to stop."""
+    mine = update(job).where(job.c.owner == owner, job.c.id.in_(list(ids)))
+    mine = mine.values(lease_ms=now_ms() + int(lease_seconds * 1000))
     rows = conn.execute(mine.returning(job.c.id, job.c.epoch, job.c.cancel)).all()
     return {Claim(row.id, row.epoch, owner): bool(row.cancel) for row in rows}
 

@@ -67,7 +67,9 @@ class Hold:
             Cancelled: the job was asked to stop.
             Stopping: this worker was asked to stop.
         """
-        if self.lost or clock.monotonic() - self.renewed > self.leases.seconds * STOP_AT:
+        # For good: whoever was interrupted for it has left things undone, so a renewal that comes late changes nothing.
+        self.lost |= clock.monotonic() - self.renewed > self.leases.seconds * STOP_AT
+        if self.lost:
             raise Fenced("The lease of this job is lost", at=self.claim.job)
         if self.cancel:
             raise Cancelled("The job was cancelled", at=self.claim.job)
@@ -119,17 +121,18 @@ class Leases:
                 self._holds.pop(claim, None)
 
     def renew(self) -> None:
-        """Prolong everything once and pass on what the rows say."""
+        """Prolong once what is held and pass on what the rows say. What is given up runs out: another has to take it."""
         with self._lock:
-            holds = dict(self._holds)
+            holds = {claim: hold for claim, hold in self._holds.items() if not hold.lost}
         if not holds:
             return
         at = clock.monotonic()  # before the write: the lease counts from when it was asked for
         points.reached("lease.renewing")
-        held = self._store.write(lambda conn: jobs.renew(conn, self.owner, lease_seconds=self.seconds))
+        ids = [claim.job for claim in holds]
+        held = self._store.write(lambda conn: jobs.renew(conn, self.owner, ids, lease_seconds=self.seconds))
         points.reached("lease.renewed")
         for claim, hold in holds.items():
-            hold.lost = claim not in held
+            hold.lost |= claim not in held
             hold.cancel = held.get(claim, False)
             hold.renewed = at
 

@@ -126,7 +126,7 @@ SITES: Final[dict[str, Site]] = {
     "a job with its run": _job,
     "a job claimed": _claimed,
     "a job that goes on": lambda conn, n: jobs.advance(conn, _claimed(conn, n), error_text=LONG),
-    "a lease renewed": lambda conn, n: _claimed(conn, n) and jobs.renew(conn, LONG, lease_seconds=30),
+    "a lease renewed": lambda conn, n: _claimed(conn, n) and jobs.renew(conn, LONG, [f"t{n}"], lease_seconds=30),
     "a job given back": lambda conn, n: jobs.release(conn, _claimed(conn, n), delay=5),
     "a job ended": lambda conn, n: jobs.finish(conn, _claimed(conn, n), State.FAILED, code="x", text=LONG),
     "a job cancelled": lambda conn, n: jobs.cancel(conn, _job(conn, n).id),

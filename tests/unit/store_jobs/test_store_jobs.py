@@ -99,7 +99,7 @@ def test_a_lease_renewed_after_it_was_seen_dead_is_not_taken_over(base):
     job = base.job()
     base.claim(job, lease=-1)
     [dead] = base.write(lambda conn: jobs.abandoned(conn, lease_seconds=30))
-    base.write(lambda conn: jobs.renew(conn, "worker-1", lease_seconds=30))
+    base.write(lambda conn: jobs.renew(conn, "worker-1", [job.id], lease_seconds=30))
 
     assert not base.write(lambda conn: jobs.take_over(conn, dead))
 
@@ -110,15 +110,26 @@ def test_a_lease_from_another_wall_clock_does_not_hold_for_ever(base):
     assert len(base.write(lambda conn: jobs.abandoned(conn, lease_seconds=30))) == 1
 
 
-def test_renewal_prolongs_all_leases_of_a_worker_and_tells_which_were_asked_to_stop(base):
+def test_renewal_prolongs_what_a_worker_holds_and_tells_which_were_asked_to_stop(base):
     one, two, other = base.job(), base.job(), base.job()
     first, second = base.claim(one, "w"), base.claim(two, "w")
     base.claim(other, "else")
     base.write(lambda conn: jobs.cancel(conn, two.id))
 
-    held = base.write(lambda conn: jobs.renew(conn, "w", lease_seconds=30))
+    held = base.write(lambda conn: jobs.renew(conn, "w", [one.id, two.id, other.id], lease_seconds=30))
 
     assert held == {first: False, second: True}
+
+
+def test_what_a_worker_has_given_up_runs_out_while_it_renews_the_rest(base):
+    one, given_up = base.job(), base.job()
+    base.claim(one, "w", lease=-1)
+    base.claim(given_up, "w", lease=-1)
+
+    base.write(lambda conn: jobs.renew(conn, "w", [one.id], lease_seconds=30))
+
+    [dead] = base.write(lambda conn: jobs.abandoned(conn, lease_seconds=30))
+    assert dead.id == given_up.id
 
 
 def test_media_of_one_encounter_run_one_after_another_as_they_came(base):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fhir_bridge import clock
+from fhir_bridge import clock, points
 from fhir_bridge.errors import Fenced, StoreUnavailable
 from fhir_bridge.store.jobs import Claim
 from fhir_bridge.worker.leases import Cancelled, Leases, Stopping
@@ -88,9 +88,42 @@ def test_a_job_cancelled_before_it_was_claimed_stops_before_its_first_step(lease
         hold.check()
 
 
+def test_a_stream_that_was_broken_off_for_a_late_renewal_is_not_taken_for_heard(ward):
+    media = ward.record(ward.admit(), 200)
+    ward.work(1)
+    late = []
+
+    def stands_still(point):
+        if point == "stream.words" and not late:
+            late.extend(ward.rooms.leases._holds.values())  # what this worker holds now
+            late[0].renewed -= ward.rooms.leases.seconds
+            late[0].tell()
+            ward.rooms.leases.renew()
+
+    points.watch(stands_still)
+    ward.work(1)
+    points.watch(None)
+
+    assert late
+    assert ward.task_of(media)["status"] == "in-progress"
+
+
 def test_a_job_that_another_took_over_is_lost_at_the_next_renewal(ward):
     with ward.rooms.leases.holding(CLAIM) as hold:
         ward.rooms.leases.renew()
+        with pytest.raises(Fenced):
+            hold.check()
+
+
+def test_a_lease_that_was_given_up_is_not_had_again_by_a_renewal_that_comes_late(ward):
+    claim = ward.claimed()
+    with ward.rooms.leases.holding(claim) as hold:
+        hold.renewed -= ward.rooms.leases.seconds
+        with pytest.raises(Fenced):
+            hold.check()
+
+        ward.rooms.leases.renew()
+
         with pytest.raises(Fenced):
             hold.check()
 
