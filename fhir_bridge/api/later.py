@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from fhir_bridge.fhir.resource.reader import Json
     from fhir_bridge.smart.grant import Grant
+    from fhir_bridge.store.erasure import Erasure
     from fhir_bridge.verbs.asynchronous import Pending
 
 P = ParamSpec("P")
@@ -64,6 +65,11 @@ def awaited(view: Callable[P, Response]) -> Callable[P, Response]:
 def kept(who: Grant, kind: Kind, body: str, media: str) -> Response:
     """Keep the answer of an operation on a recording until it is transcribed."""
     return _at(asynchronous.keep(bridge(), who, kind, done=Done(200, body=body), media=[media]))
+
+
+def erased(who: Grant, this: Erasure) -> Response:
+    """Keep the answer to an erasure until all have forgotten."""
+    return _at(asynchronous.keep_erasure(bridge(), who, this))
 
 
 @routes.get("/<string:id_>")

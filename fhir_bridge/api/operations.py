@@ -14,6 +14,7 @@ from fhir_bridge.fhir.resource.writer import write
 from fhir_bridge.fhir.rest.operations import OPERATIONS, definition
 from fhir_bridge.fhir.rest.served import BY_TYPE
 from fhir_bridge.verbs.asynchronous import require_first
+from fhir_bridge.verbs.destroy import erase
 from fhir_bridge.verbs.export import wish_of
 from fhir_bridge.verbs.operate import Call, operate
 
@@ -67,7 +68,9 @@ def _operated(name: str, type_: str | None, id_: str | None) -> Response:
 
 
 def _later(call: Call) -> Response:
-    """Have a worker do what only reads; of what begins or ends a job, let the job's end be awaited."""
+    """Have a worker do what only reads; of what changes, let the end be awaited: of a job, or of an erasure."""
+    if call.operation.name == "erase":
+        return later.erased(call.grant, erase(call.bridge, call.grant, call.path, request=call.request))
     if call.operation.changes:
         kind: Kind = "cancel" if call.operation.name == "cancel" else "retry"
         return later.kept(call.grant, kind, operate(call), call.id)

@@ -14,8 +14,9 @@ from fhir_bridge.cli.shown import as_json, shown
 from fhir_bridge.errors import CortiError, StoreUnavailable
 from fhir_bridge.keyring import KeyRing
 from fhir_bridge.store import compact, schema
+from fhir_bridge.store.audit import AuditRow
 from fhir_bridge.store.jobs import now_ms
-from fhir_bridge.verbs.erase import Eraser
+from fhir_bridge.verbs.erase import ERASE, Eraser
 from fhir_bridge.worker.accounts import Accounts
 from fhir_bridge.worker.erase import drive
 
@@ -63,7 +64,7 @@ def command(*, reference: str, tenant: str, rewritten: bool, as_json: bool) -> N
 def _driven(wanted: Settings, store: Store, tenant: str, reference: str) -> tuple[Erasure, CortiError | None]:
     keys = KeyRing.open(wanted)
     eraser, accounts = Eraser(wanted, store, open_blobs(wanted), keys), Accounts(wanted, store, keys)
-    this = eraser.begin(tenant, reference, by="fhir-bridge erase")
+    this = eraser.begin(tenant, reference, by=AuditRow(tenant, clock.new_id(), ERASE, 200, client="fhir-bridge erase"))
     try:
         while this.state != "erased":
             this = drive(eraser, accounts, this)

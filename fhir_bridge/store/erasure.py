@@ -153,7 +153,8 @@ class _Told:
 
     @property
     def columns(self) -> dict[str, str]:
-        report: dict[str, object] = {"counts": dict(self.counts), "resources": dict(self.resources)}
+        counts = self.counts | {"files": len(self.blobs)}  # shredded once all is destroyed
+        report: dict[str, object] = {"counts": counts, "resources": dict(self.resources)}
         report |= {"audio_sha256": self.audio, "digest": self.digest}
         return {
             "ids": json.dumps(self.ids),
@@ -265,9 +266,14 @@ def destroyed(conn: Connection, id_: str) -> None:
     conn.execute(update(tables.erasure).where(_E.id == id_, _E.state == "intended").values(state="destroyed"))
 
 
-def note(conn: Connection, id_: str, **values: str | int | None) -> None:
-    """Write how far the rest of the way is, unless another has come to its end."""
-    conn.execute(update(tables.erasure).where(_E.id == id_, _E.state == "destroyed").values(**values))
+def note(conn: Connection, id_: str, *, pseudonyms: int = 0, **values: str) -> None:
+    """Write how far the rest of the way is, unless another has come to its end; add `pseudonyms` to those reported."""
+    mine = and_(_E.id == id_, _E.state == "destroyed")
+    report = conn.execute(select(_E.report).where(mine).with_for_update()).scalar()
+    if report is not None:
+        counts = Counter(json.loads(report).get("counts", {})) + Counter(audit_rows_with_pseudonyms=pseudonyms)
+        values["report"] = json.dumps(json.loads(report) | {"counts": counts})
+        conn.execute(update(tables.erasure).where(mine).values(**values))
 
 
 def finish(conn: Connection, id_: str, *, pseudonym: str, report: Mapping[str, object]) -> bool:

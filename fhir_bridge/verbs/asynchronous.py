@@ -17,14 +17,16 @@ from fhir_bridge import clock
 from fhir_bridge.errors import BridgeError, BusinessRule, Forbidden, Gone, Issue, NotFound, Throttled
 from fhir_bridge.fhir.resource.reader import read as read_json
 from fhir_bridge.fhir.resource.tree import each
+from fhir_bridge.fhir.resource.writer import write
 from fhir_bridge.fhir.rest.bundle import Done, transaction_response
 from fhir_bridge.fhir.rest.outcome import outcome
 from fhir_bridge.store import asynchronous as rows
-from fhir_bridge.store import jobs
+from fhir_bridge.store import erasure, jobs
 from fhir_bridge.store.asynchronous import Request
 from fhir_bridge.store.filter import Filter
 from fhir_bridge.store.states import STATES, TERMINAL, State
 from fhir_bridge.store.versions import now_ms
+from fhir_bridge.verbs.destroy import erased
 from fhir_bridge.verbs.policy import allowed
 from fhir_bridge.verbs.read import find
 from fhir_bridge.verbs.rerun import cancel
@@ -38,10 +40,11 @@ if TYPE_CHECKING:
     from fhir_bridge.fhir.resource.reader import Json
     from fhir_bridge.smart.grant import Grant
     from fhir_bridge.store import Store
+    from fhir_bridge.store.erasure import Erasure
     from fhir_bridge.store.jobs import Job
     from fhir_bridge.verbs.bridge import Bridge
 
-Kind = Literal["search", "operation", "export", "create", "transaction", "retry", "cancel"]
+Kind = Literal["search", "operation", "export", "create", "transaction", "retry", "cancel", "erase"]
 
 KEPT_MS: Final = 3_600_000  # an answer, once there is one
 _GIVEN_UP_MS: Final = 7 * 24 * 3_600_000
@@ -91,6 +94,12 @@ def keep(bridge: Bridge, grant: Grant, kind: Kind, *, done: Done, media: Iterabl
     return _kept(bridge, made)
 
 
+def keep_erasure(bridge: Bridge, grant: Grant, this: Erasure) -> str:
+    """Keep where the proof of an erasure will be; it names nothing of what is erased."""
+    answer = json.dumps({"erasure": this.id})
+    return _kept(bridge, Request(_secret(), grant.tenant, grant.client, "erase", now_ms(), "done", answer=answer))
+
+
 def require_first(bridge: Bridge, grant: Grant, kind: Kind) -> None:
     """Let a client have one request of this kind at a time.
 
@@ -120,13 +129,13 @@ def poll(bridge: Bridge, grant: Grant, id_: str) -> Pending | Finished:
         NotFound: none of this client's, or one that is over. Throttled: asked for again too soon.
     """
     request = _mine(bridge, grant, id_)
-    found = [job for job in _jobs_of(bridge.store, request) if job.state not in TERMINAL]
-    if request.state == "done" and not found:
+    awaited = _awaited(bridge.store, request)
+    if request.state == "done" and awaited is None:
         done_ms = request.done_ms or bridge.store.write(lambda conn: rows.ended(conn, id_))
         return _finished(bridge, grant, request, done_ms + KEPT_MS)
     if not bridge.store.write(lambda conn: rows.polled(conn, id_, after_ms=_TOO_FAST_MS)):
         raise Throttled("Asked for again too soon: wait for as long as Retry-After says", retry_after=_SOON)
-    progress = STATES[found[0].state].meaning if found else request.progress or "waits for a worker"
+    progress = awaited or request.progress or "waits for a worker"
     seconds = _SOON if now_ms() - request.created_ms < _SOON_MS else _LATER
     return Pending(progress[:_LONGEST_PROGRESS], seconds)
 
@@ -163,6 +172,15 @@ def _mine(bridge: Bridge, grant: Grant, id_: str) -> Request:
     return found
 
 
+def _awaited(store: Store, request: Request) -> str | None:
+    """Say what still goes on of what a request began; None: it has ended."""
+    if request.kind == "erase":
+        this = store.read(lambda conn: erasure.by_id(conn, json.loads(str(request.answer))["erasure"]))
+        return None if this.state == "erased" else "destroyed here; Corti has to forget it, too"
+    states = [job.state for job in _jobs_of(store, request)]
+    return next((STATES[state].meaning for state in states if state not in TERMINAL), None)
+
+
 def _jobs_of(store: Store, request: Request) -> list[Job]:
     ids = json.loads(request.waits)
     found = store.read(lambda conn: [jobs.by_id(conn, one) for one in ids])
@@ -173,7 +191,10 @@ def _finished(bridge: Bridge, grant: Grant, request: Request, expires_ms: int) -
     answer = json.loads(str(request.answer))
     if "manifest" in answer:
         return Finished(expires_ms, manifest=answer["manifest"])
-    done = _with_jobs(bridge, grant, request, Done(**answer))
+    if "erasure" in answer:
+        done = Done(200, body=write(erased(bridge, answer["erasure"])))
+    else:
+        done = _with_jobs(bridge, grant, request, Done(**answer))
     return Finished(expires_ms, bundle=transaction_response([done], type_="batch-response"))
 
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 import hmac
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_plus
 
-from fhir_bridge import clock, log
+from fhir_bridge import clock, log, points
 from fhir_bridge.errors import BadParameter, NotFound
 from fhir_bridge.fhir.rest.served import BY_TYPE, ENCOUNTER_COMPARTMENT, PATIENT_COMPARTMENT
 from fhir_bridge.store import audit, audit_chain, erasure, oauth, resources, subject
-from fhir_bridge.store.audit import AuditRow
 from fhir_bridge.store.erasure import Erasure
 from fhir_bridge.store.filter import Filter
 from fhir_bridge.store.jobs import now_ms
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from fhir_bridge.keyring import KeyRing
     from fhir_bridge.settings import Settings
     from fhir_bridge.store import Store
+    from fhir_bridge.store.audit import AuditRow
     from fhir_bridge.store.audit_chain import Chain
 
 TYPES: Final = ("Encounter", "Patient")
@@ -63,25 +63,22 @@ class Eraser:
     blobs: Blobs
     keys: KeyRing
 
-    def begin(self, tenant: str, reference: str, *, by: str) -> Erasure:
+    def begin(self, tenant: str, reference: str, *, by: AuditRow) -> Erasure:
         """Write the intent to erase `Encounter/id` or `Patient/id`; one that is under way, or done, is that one.
+
+        The audit is told who asked, with the intent and under the pseudonym alone.
 
         Raises:
             BadParameter: nothing else is erased by itself. NotFound: there is nothing of it here.
         """
         if _REFERENCE.fullmatch(reference) is None:
             raise BadParameter("What is erased is an Encounter/id or a Patient/id, with all that belongs to it")
-        chain = self._chain(tenant)
-        done = self.store.read(lambda conn: erasure.of(conn, tenant, pseudonym(chain, reference)))
-        there = self.store.read(lambda conn: _there(conn, tenant, reference))
-        if not there and done is not None:
-            return done
-        if not there:
-            raise NotFound(f"There is nothing of {reference.partition('/')[0]}/… with this id")
+        name = pseudonym(self._chain(tenant), reference)
+        row = replace(by, type=name.partition("/")[0], id=name.partition("/")[2])
         new = Erasure(clock.new_id(), tenant, reference, "intended", now_ms())
-        began = self.store.write(lambda conn: erasure.begin(conn, new))
+        began = self.store.write(lambda conn: _begun(conn, new, name, row))
+        points.reached("erase.intended")
         if began.id == new.id:
-            self._tell(chain, began, by)
             log.event("erasure.started", tenant=tenant, erasure=began.id)
         return began
 
@@ -89,7 +86,8 @@ class Eraser:
         """Destroy what is here: one visit after the other, then the rest."""
         busy_ms = int((self.settings.lease_seconds + self.settings.corti_timeout_seconds * _SECONDS_OF_CALLS) * 1000)
         while self.store.write(partial(_destroyed_some, this=this, lease_ms=busy_ms)):
-            pass
+            points.reached("erase.visited")
+        points.reached("erase.destroyed")
         return self.current(this)
 
     def forget(self, this: Erasure) -> Erasure:
@@ -98,15 +96,13 @@ class Eraser:
         ids = frozenset(json.loads(this.ids or "[]")) | {this.subject}
         words = tuple(unquote_plus(word).casefold() for word in json.loads(this.words or "[]"))
         rewritten = sum(self._rewritten(chain, page) for page in self._told(chain, Marks(ids, words)))
+        points.reached("erase.rewritten")
         blobs = json.loads(this.blobs)
         for blob in blobs:
             self.blobs.shred(blob)
-        report = json.loads(this.report)
-        counts = report.setdefault("counts", {})
-        for name, more in (("audit_rows_with_pseudonyms", rewritten), ("files", len(blobs))):
-            counts[name] = counts.get(name, 0) + more
-        told = {"blobs": "[]", "report": json.dumps(report)}
-        self.store.write(lambda conn: erasure.note(conn, this.id, **told))
+            points.reached("erase.shredded")
+        self.store.write(lambda conn: erasure.note(conn, this.id, pseudonyms=rewritten, blobs="[]"))
+        points.reached("erase.forgotten")
         return self.current(this)
 
     def finish(self, this: Erasure) -> Erasure:
@@ -114,7 +110,9 @@ class Eraser:
         chain = self._chain(this.tenant)
         name = pseudonym(chain, this.subject)
         report = proof(chain, this, name)
+        points.reached("erase.finishing")
         if self.store.write(lambda conn: erasure.finish(conn, this.id, pseudonym=name, report=report)):
+            points.reached("erase.finished")
             log.event("erasure.done", tenant=this.tenant, erasure=this.id)
         return self.current(this)
 
@@ -127,11 +125,6 @@ class Eraser:
         if row is None:
             raise NotFound("There is no such tenant")
         return row.open_chain(self.keys)
-
-    def _tell(self, chain: Chain, this: Erasure, by: str) -> None:
-        type_, _, id_ = pseudonym(chain, this.subject).partition("/")
-        row = AuditRow(this.tenant, this.id, ERASE, 200, client=by, type=type_, id=id_)
-        self.store.write(lambda conn: audit.record(conn, (row,), compartment=PATIENT_COMPARTMENT))
 
     def _told(self, chain: Chain, marks: Marks) -> Iterator[dict[int, dict[str, str | None]]]:
         """Find audit rows that tell of what was destroyed, and what is to stand there instead."""
@@ -183,16 +176,30 @@ def pseudonym(chain: Chain, reference: str) -> str:
 
 def proof(chain: Chain, this: Erasure, name: str) -> Json:
     """Return what can be shown of an erasure, sealed: counts and hashes, nothing of what was destroyed."""
+    told = json.loads(this.report)
+    forgotten = sum(one["corti_id"] is not None for one in json.loads(this.corti))
     report: Json = {
         "erasure": this.id,
         "tenant": this.tenant,
         "subject": name,
         "asked_at": resources.instant(this.created_ms),
         "done_at": clock.instant(),
-        **json.loads(this.report),
+        **told,
+        "counts": told.get("counts", {}) | {"interactions_at_corti": forgotten},
     }
     text = json.dumps(report, sort_keys=True)
     return report | {"seal": hmac.digest(chain.key, f"proof {text}".encode(), "sha256").hex()}
+
+
+def _begun(conn: Connection, new: Erasure, name: str, row: AuditRow) -> Erasure:
+    """In one transaction: of two who ask at once, the second meets what the first began, or its end."""
+    resources.hold(conn, new.tenant)
+    there = _there(conn, new.tenant, new.subject)
+    this = erasure.begin(conn, new) if there else erasure.of(conn, new.tenant, name)
+    if this is None:
+        raise NotFound(f"There is nothing of {new.type}/… with this id")
+    audit.record(conn, (row,), compartment=PATIENT_COMPARTMENT)
+    return this
 
 
 def _there(conn: Connection, tenant: str, reference: str) -> bool:
@@ -213,6 +220,7 @@ def _places(conn: Connection, tenant: str, type_: str, id_: str) -> set[subject.
 def _destroyed_some(conn: Connection, *, this: Erasure, lease_ms: int) -> bool:
     """Destroy the next visit of a patient, or the rest; True: there is more."""
     resources.hold(conn, this.tenant)
+    points.reached("erase.destroying")
     if erasure.by_id(conn, this.id).state != "intended":
         return False
     next_ = subject.visit(conn, this.tenant, this.of, NUMBERS) if this.type == "Patient" else None
@@ -220,4 +228,5 @@ def _destroyed_some(conn: Connection, *, this: Erasure, lease_ms: int) -> bool:
     erasure.destroy(conn, this.id, places, lease_ms=lease_ms)
     if next_ is None:
         erasure.destroyed(conn, this.id)
+        points.reached("erase.entombed")
     return next_ is not None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from fhir_bridge.fhir.resource.writer import write
+from fhir_bridge.verbs.destroy import erase, parameters
 from fhir_bridge.verbs.document import composition_document, encounter_document
 from fhir_bridge.verbs.everything import everything
 from fhir_bridge.verbs.explain import explain
@@ -50,6 +51,8 @@ _DOING: Final[Mapping[str, Callable[[Call], str]]] = {
     "Encounter-document": lambda call: encounter_document(call.bridge, call.grant, call.id),
     "Composition-document": lambda call: composition_document(call.bridge, call.grant, call.id),
     "Resource-validate": lambda call: write(validate(call.bridge, call.grant, call.path, call.inputs)),
+    "Encounter-erase": lambda call: write(parameters(erase(call.bridge, call.grant, call.path, request=call.request))),
+    "Patient-erase": lambda call: write(parameters(erase(call.bridge, call.grant, call.path, request=call.request))),
     "Media-retry": lambda call: retry(call.bridge, call.grant, call.id, request=call.request).body,
     "Media-cancel": lambda call: cancel(call.bridge, call.grant, call.id, request=call.request).body,
 }

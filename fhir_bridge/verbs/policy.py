@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fhir_bridge.errors import BridgeError, Forbidden
 from fhir_bridge.fhir.rest.search import parse
-from fhir_bridge.fhir.rest.served import PATIENT_COMPARTMENT
+from fhir_bridge.fhir.rest.served import BY_TYPE, PATIENT_COMPARTMENT
 from fhir_bridge.store.filter import ALL, NOTHING, And, Chain, Filter, Keys, Node, Not, OfType, Or, Reverse
 from fhir_bridge.verbs.criteria import nodes_of
 from fhir_bridge.verbs.holds import holds
@@ -47,6 +47,17 @@ def permit(grant: Grant, right: Right, version: NewVersion) -> None:
     """
     if not holds(allowed(grant, (version.type,), right).where, version):
         raise Forbidden("The token does not allow this content", scope=f"system/{version.type}.{right}")
+
+
+def require_all(grant: Grant, right: Right) -> None:
+    """Refuse what touches resources of any type at once, unless the Grant has `right` on all of every type.
+
+    Raises:
+        Forbidden: a type is missing, or is narrowed by a query, a patient or a user.
+    """
+    for type_ in BY_TYPE:
+        if not any(scope.level == "system" and not scope.query for scope in grant.scopes_for(type_, right)):
+            raise Forbidden("The token does not allow this", scope=f"system/*.{right}")
 
 
 def seen(grant: Grant, type_: str) -> Filter:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from fhir_bridge import log
+from fhir_bridge import log, points
 from fhir_bridge.errors import CortiError
 from fhir_bridge.store import erasure
 from fhir_bridge.store.jobs import now_ms
@@ -48,15 +48,15 @@ def _delete_at_corti(eraser: Eraser, accounts: Accounts, this: Erasure) -> None:
     pending = json.loads(this.corti)
     if not pending:
         return
-    client, deleted = accounts.of(this.tenant).client, 0
+    client = accounts.of(this.tenant).client
     for one in pending:
+        points.reached("erase.asking")
         if one["corti_id"] is None:
             found = client.find_interaction(one["identifier"])
             one["corti_id"] = None if found is None else found.id
         if one["corti_id"] is not None:
-            deleted += client.delete_interaction(one["corti_id"])
-    report = json.loads(this.report)
-    counts = report.setdefault("counts", {})
-    counts["interactions_at_corti"] = counts.get("interactions_at_corti", 0) + deleted
-    told = {"corti": json.dumps(pending), "report": json.dumps(report)}
-    eraser.store.write(lambda conn: erasure.note(conn, this.id, **told))
+            client.delete_interaction(one["corti_id"])
+        points.reached("erase.asked")
+    known = json.dumps(pending)
+    if known != this.corti:  # its id is kept for the proof: another round finds it no more
+        eraser.store.write(lambda conn: erasure.note(conn, this.id, corti=known))

@@ -23,7 +23,7 @@ FACT_EVERY = 40
 THREADS = 8
 CANARY = "Quorvenzia Threlkadottir"
 LONG = 150.0  # seconds in which nothing at all ends, though much is waiting: stuck
-DONE = {"completed", "stopped"}
+DONE = {"completed", "stopped", "erased"}
 
 
 @dataclass
@@ -35,6 +35,7 @@ class Visit:
     first: int
     count: int
     expect: str = "completed"
+    patient: str | None = None  # known to the EHR alone; whose visits are erased together
     encounter: str | None = None
     media: str | None = None
     status: str | None = None
@@ -130,6 +131,7 @@ class Checker:
         for n in range(told["count"]):
             name = f"{told['name']}-{n}"
             visit = Visit(name, told["sound"], told["first"], told["length"], told.get("expect", "completed"))
+            visit.patient = told["name"] if visit.expect == "erased" else None
             self.visits.append(visit)
             self.sending.append(self.pool.submit(self._send, visit))
         return {"sent": told["count"]}
@@ -140,7 +142,7 @@ class Checker:
             "identifier": [{"system": "urn:chaos:visit", "value": visit.name}],
             "status": "in-progress",
             "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"},
-            "subject": {"display": CANARY},
+            "subject": {"display": CANARY} | ({"reference": f"Patient/{visit.patient}"} if visit.patient else {}),
         }
         visit.encounter = self._created("Encounter", encounter)
         if visit.sound not in self.sounds:
@@ -222,6 +224,8 @@ class Checker:
         return {**found, "visits": len(new), "words": words, "details": details[:20]}
 
     def _problems(self, visit: Visit) -> list[tuple[str, str]]:
+        if visit.expect == "erased":
+            return list(self._remains(visit))
         problems = []
         for type_, system in (("Encounter", "urn:chaos:visit"), ("Media", "urn:chaos:media")):
             total = self._total(f"{type_}?identifier={system}|{visit.name}")
@@ -238,6 +242,21 @@ class Checker:
         if visit.status != wanted:
             return [*problems, ("lost", f"Media is {visit.status}, not {wanted}")]
         return problems + (list(self._results(visit)) if wanted == "completed" else [])
+
+    def _remains(self, visit: Visit):
+        """What is left of a visit that was erased, once the erasure says that it has ended."""
+        until = time.monotonic() + LONG
+        while (state := self._erasure(visit)) != "erased" and time.monotonic() < until:
+            time.sleep(0.5)
+        if state != "erased":
+            yield ("stuck", f"the erasure is {state}")
+        for place in (f"Encounter/{visit.encounter}", f"Media/{visit.media}", f"Media/{visit.media}/_history/1"):
+            answer = self.ehr.surely("GET", place)
+            if answer.status_code != 410:
+                yield ("leaked", f"{place.partition('/')[0]} answers {answer.status_code} after it was erased")
+        for type_ in ("Task", "Observation", "DocumentReference", "Media"):
+            if n := self._total(f"{type_}?encounter=Encounter/{visit.encounter}"):
+                yield ("leaked", f"{n} {type_} after the visit was erased")
 
     def _results(self, visit: Visit):
         documents = self._found(f"DocumentReference?encounter=Encounter/{visit.encounter}")
@@ -284,7 +303,9 @@ class Checker:
             counted.update(one["encounter"]["identifier"].rpartition("~")[0] for one in listed)
         for visit in self.visits:
             n = counted[visit.name]
-            if n > 1 or (n == 0 and visit.status == "completed"):
+            if n and visit.expect == "erased":
+                odd("leaked", visit, f"{n} interactions after the visit was erased")
+            elif n > 1 or (n == 0 and visit.status == "completed"):
                 odd("doubled" if n > 1 else "lost", visit, f"{n} interactions (L4)")
 
     def calm(self, _told: dict) -> dict:
@@ -306,6 +327,21 @@ class Checker:
                 if told["operation"] == "$retry":
                     visit.status, visit.expect = None, "completed"
         return {"answers": {str(status): n for status, n in answers.items()}}
+
+    def erase(self, told: dict) -> dict:
+        """Erase the patient whose visits' names begin so, however far these are; asked for again, it is the same."""
+        for each in self.sending:
+            each.result(timeout=300)
+        for visit in self.visits:
+            if visit.name.startswith(told["name"]):
+                visit.status = "erased"
+                self._erasure(visit)
+        return {}
+
+    def _erasure(self, visit: Visit) -> str:
+        answer = self.ehr.surely("POST", f"Patient/{visit.patient}/$erase")
+        parts = answer.json().get("parameter", []) if answer.status_code == 200 else []
+        return next((one["valueCode"] for one in parts if one["name"] == "state"), str(answer.status_code))
 
     def change(self, told: dict) -> dict:
         """Write another version of every Encounter whose visit's name begins so."""

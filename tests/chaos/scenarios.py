@@ -105,7 +105,7 @@ def _groups(wanted: list[str]) -> dict[str, list[str]]:
         "interaction.patching": "patch", "interaction.patched": "patch", "dispatch.cancelling": "sweep",
         "dispatch.cancelled": "sweep", "sweep.taking": "sweep", "sweep.taken": "sweep",
     }  # fmt: skip
-    known = ("planb", "suspend", "fail", "cancel", "stop", "lease", "upload", "errand", "migrate", "purge")
+    known = ("planb", "suspend", "fail", "cancel", "stop", "lease", "upload", "errand", "migrate", "purge", "erase")
     groups: dict[str, list[str]] = {}
     for name in wanted:
         first = name.split(".")[0]
@@ -254,10 +254,22 @@ def _purge(scene: Scene) -> Iterator[Callable[[], object]]:
     yield push
 
 
+@contextmanager
+def _erase(scene: Scene) -> Iterator[Callable[[], object]]:
+    """Visits of one patient that are erased while they stream; each has to be gone, here and at Corti, in the end."""
+
+    def push() -> None:
+        name = scene.send(2, expect="erased")
+        time.sleep(scene.chance.choice((0.3, 1.5, 3.0)))
+        scene.at.check("erase", name=name)
+
+    yield push
+
+
 _HOW: dict[str, Callable[[Scene], Any]] = {
     "planb": _planb, "suspend": _suspend, "fail": _fail, "cancel": _cancel, "stop": _stop, "lease": _slow,
     "sweep": _sweep, "breaks": _breaks, "lost": _lost, "patch": _patch, "upload": _upload, "errand": _errand,
-    "migrate": _migrate, "purge": _purge,
+    "migrate": _migrate, "purge": _purge, "erase": _erase,
 }  # fmt: skip
 
 

@@ -19,13 +19,15 @@ from fhir_bridge.sandbox.faults import Fault
 from fhir_bridge.sandbox.script import Line, Script, ScriptEngine, Told
 from fhir_bridge.sandbox.server import Sandbox
 from fhir_bridge.store import compact, erasure, jobs, tables
+from fhir_bridge.store.audit import AuditRow
 from fhir_bridge.store.states import State
-from fhir_bridge.verbs.erase import Eraser
+from fhir_bridge.verbs.erase import ERASE, Eraser
 from fhir_bridge.worker.erase import carry_on, drive
 from fhir_bridge.worker.sealing import seal
 
 __all__ = ["rooms"]  # a fixture
 
+ASKED = AuditRow("default", "r", ERASE, 200, client="test")
 WORD = "Zyxwvuts"  # planted wherever a patient's words can be
 SCRIPT = Script(
     utterances=[Line(start=at, end=at + 0.9, text=f"sentence {WORD} {at}") for at in range(80)],
@@ -93,7 +95,7 @@ def heard(ehr, rooms, patient):
 
 
 def finished(eraser, rooms, reference: str):
-    done = eraser.begin("default", reference, by="test")
+    done = eraser.begin("default", reference, by=ASKED)
     for _ in range(20):
         done = drive(eraser, rooms.accounts, done)
         if done.state == "erased":
@@ -126,8 +128,10 @@ def _in_heap(bridge, word: str) -> list[str]:
     with psycopg.connect(bridge.store.url.set(drivername="postgresql").render_as_string(hide_password=False)) as direct:
         folder = direct.execute("SHOW data_directory").fetchone()[0]
         number = direct.execute("SELECT oid FROM pg_database WHERE datname = current_database()").fetchone()[0]
-    base = Path(folder) / "base" / str(number)
-    return [path.name for path in base.iterdir() if word.encode() in path.read_bytes()]
+        base = Path(folder) / "base" / str(number)
+        files = [path.name for path in base.iterdir() if word.encode() in path.read_bytes()]
+        named = "SELECT pg_filenode_relation(0, %s)::regclass::text"
+        return [direct.execute(named, (int(file.partition(".")[0]),)).fetchone()[0] or file for file in files]
 
 
 def history(ehr, place: str) -> list[str]:
@@ -226,14 +230,14 @@ def test_a_recording_that_two_visits_name_stays_with_the_other(ehr, rooms, erase
 def test_erasing_again_gives_the_same_proof(rooms, eraser, heard):
     done = finished(eraser, rooms, f"Encounter/{heard[0]}")
 
-    assert eraser.begin("default", f"Encounter/{heard[0]}", by="test") == done
+    assert eraser.begin("default", f"Encounter/{heard[0]}", by=ASKED) == done
 
 
 def test_what_was_never_there_cannot_be_erased(eraser):
     with pytest.raises(NotFound):
-        eraser.begin("default", "Encounter/never", by="test")
+        eraser.begin("default", "Encounter/never", by=ASKED)
     with pytest.raises(NotFound):
-        eraser.begin("nowhere", "Encounter/never", by="test")
+        eraser.begin("nowhere", "Encounter/never", by=ASKED)
 
 
 def test_a_stream_that_runs_is_stopped_and_writes_nothing_any_more(ehr, bridge, rooms, corti, eraser, web_settings):
@@ -259,7 +263,7 @@ def test_while_corti_refuses_all_is_destroyed_here_and_corti_is_asked_until_it_h
     ehr, rooms, corti, eraser, heard
 ):
     corti.state.faults.append(Fault(method="DELETE", status=403, times=50))
-    began = eraser.begin("default", f"Encounter/{heard[0]}", by="test")
+    began = eraser.begin("default", f"Encounter/{heard[0]}", by=ASKED)
     with pytest.raises(CortiForbidden):
         drive(eraser, rooms.accounts, began)
     assert ehr.get(f"Encounter/{heard[0]}").status == 410
@@ -317,7 +321,7 @@ def test_whoever_dies_at_any_step_another_goes_on_to_the_end(ehr, bridge, rooms,
         at += 1
         dying = replace(eraser, store=Dying(bridge.store, at, after=after))
         try:
-            drive(dying, rooms.accounts, dying.begin("default", f"Patient/{patient}", by="test"))
+            drive(dying, rooms.accounts, dying.begin("default", f"Patient/{patient}", by=ASKED))
             ended = True
         except Killed:
             continue

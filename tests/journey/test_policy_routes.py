@@ -28,7 +28,7 @@ UNASKED: Final = {
     "asynchronous": "the Task of a request's own job, for what it says went wrong",
     "audit_events": "times of a policy's Filter, translated",
     "binary": "whether a context is here at all",
-    "erase": "all of a visit or patient, for the operator's command alone",
+    "erase": "all of a visit or patient, for the operator's command and for who may delete everything",
     "everything": "nothing",
     "media": "the Encounter's state inside the transaction",
     "policy": "the policy",

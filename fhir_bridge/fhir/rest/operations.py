@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Level = Literal["system", "type", "instance"]
 
 EVERY: Final = ("*",)  # offered for each type that is served
-LAST_CHANGED: Final = "2026-11-22"  # of any definition
+LAST_CHANGED: Final = "2026-11-28"  # of any definition
 _HL7: Final = "http://hl7.org/fhir/OperationDefinition/"
 _BULK: Final = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/"
 _PRIMITIVE: Final = frozenset({"boolean", "code", "instant", "integer", "string", "uri"})
@@ -31,6 +31,7 @@ class Part:
     doc: str
     least: int = 0
     most: str = "1"
+    parts: tuple[Part, ...] = ()  # instead of a value: `type` is then no type of FHIR
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,27 @@ _COUNT: Final = Part("_count", "integer", "Resources on one page, besides what t
 _SEARCHSET: Final = Part("return", "Bundle", "A searchset", 1)
 _DOCUMENT: Final = Part("return", "Bundle", "A document: the Composition, then what it refers to", 1)
 _TASK: Final = Part("return", "Task", "The Task that shows what becomes of it", 1)
+_RULE: Final = tuple(Part(name, "string", name, 1) for name in ("of", "element", "rule", "result"))
+_COUNTED: Final = (Part("name", "string", "What was counted", 1), Part("count", "integer", "How many", 1))
+_PROOF: Final = (
+    Part("subject", "string", "The pseudonym that stands in the audit from now on", 1),
+    Part("asked", "instant", "When it was asked for", 1),
+    Part("done", "instant", "When all had forgotten", 1),
+    Part("resources", "Counted", "How many resources of a type were destroyed", most="*", parts=_COUNTED),
+    Part("counts", "Counted", "How many rows, keys, files and interactions at Corti were", most="*", parts=_COUNTED),
+    Part("audio", "string", "SHA-256 of a recording that was destroyed, in hexadecimal", most="*"),
+    Part("digest", "string", "SHA-256 over all versions that were destroyed, in hexadecimal", 1),
+    Part("seal", "string", "What only the bridge can have made of all this", 1),
+)
+_ERASED: Final = (
+    Part("erasure", "string", "The id of this erasure; the same each time", 1),
+    Part("state", "code", "destroyed: nothing is left here. erased: and Corti has forgotten, too", 1),
+    Part("proof", "Proof", "Once it is erased: what can be shown of it", parts=_PROOF),
+)
+_ERASE: Final = (
+    "cannot be undone. Takes system/*.d without a query. Asked again, it tells what it has come to; with Prefer: "
+    "respond-async the answer is there once Corti has forgotten, too."
+)
 _EXPORTED: Final = (
     Part("_outputFormat", "string", "application/fhir+ndjson, application/ndjson or ndjson"),
     _SINCE,
@@ -89,7 +111,7 @@ OPERATIONS: Final = (
         gives=(
             Part("sent", "boolean", "Whether Corti would be told at all", 1),
             Part("interaction", "string", "The exact payload", 1),
-            Part("rule", "BackboneElement", "An element, the rule that applied and its result", most="*"),
+            Part("rule", "Rule", "An element, the rule that applied and its result", most="*", parts=_RULE),
             Part("warnings", "OperationOutcome", "What of it Corti will not hear of"),
         ),
     ),
@@ -173,6 +195,26 @@ OPERATIONS: Final = (
         changes=True,
     ),
     Operation(
+        "Encounter-erase",
+        "erase",
+        ("instance",),
+        ("Encounter",),
+        "d",
+        f"Destroy a visit with its recordings, results and all that was said of it, here and at Corti; it {_ERASE}",
+        gives=_ERASED,
+        changes=True,
+    ),
+    Operation(
+        "Patient-erase",
+        "erase",
+        ("instance",),
+        ("Patient",),
+        "d",
+        f"Destroy a patient with all visits and all that is about them, here and at Corti; it {_ERASE}",
+        gives=_ERASED,
+        changes=True,
+    ),
+    Operation(
         "System-export",
         "export",
         ("system",),
@@ -239,6 +281,4 @@ def definition(found: Operation, *, base: str, types: Iterable[str]) -> Json:
 
 def _part(use: str, part: Part) -> Json:
     shown: Json = {"name": part.name, "use": use, "min": part.least, "max": part.most, "documentation": part.doc}
-    if part.type != "BackboneElement":
-        return shown | {"type": part.type}
-    return shown | {"part": [_part(use, Part(name, "string", name, 1)) for name in ("of", "element", "rule", "result")]}
+    return shown | ({"part": [_part(use, each) for each in part.parts]} if part.parts else {"type": part.type})

@@ -15,12 +15,13 @@ from fhir_bridge.fhir.resource.reader import read
 from fhir_bridge.keyring import KeyRing
 from fhir_bridge.smart import keys
 from fhir_bridge.store import Store, binaries, oauth, resources, results, tables
+from fhir_bridge.store.audit import AuditRow
 from fhir_bridge.store.binaries import StoredBlob
 from fhir_bridge.store.filter import Filter
 from fhir_bridge.store.jobs import NewJob, create
 from fhir_bridge.store.results import InteractionRow
 from fhir_bridge.store.states import STATES, State
-from fhir_bridge.verbs.erase import Eraser
+from fhir_bridge.verbs.erase import ERASE, Eraser
 from fhir_bridge.verbs.record import new_version
 from fhir_bridge.worker.accounts import Accounts
 from fhir_bridge.worker.erase import carry_on
@@ -257,7 +258,7 @@ def test_a_worker_that_cannot_tell_corti_says_that_the_erasure_waits(embedded, c
     intended(embedded, "one")
     keys = KeyRing.open(settings)
     eraser = Eraser(settings, store, blobs, keys)
-    eraser.begin("default", "Encounter/one", by="test")
+    eraser.begin("default", "Encounter/one", by=AuditRow("default", "r", ERASE, 200))
 
     carry_on(eraser, Accounts(settings, store, keys))
 

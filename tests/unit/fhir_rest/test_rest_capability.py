@@ -83,6 +83,7 @@ def test_operations_are_declared_with_their_definition(statement: dict):
         "explain": f"{BASE}/OperationDefinition/Encounter-explain",
         "everything": f"{BASE}/OperationDefinition/Encounter-everything",
         "document": f"{BASE}/OperationDefinition/Encounter-document",
+        "erase": f"{BASE}/OperationDefinition/Encounter-erase",
         "validate": f"{BASE}/OperationDefinition/Resource-validate",
     }
 

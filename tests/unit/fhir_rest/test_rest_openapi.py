@@ -81,6 +81,7 @@ def test_every_interaction_and_operation_has_its_route(api: dict):
         *((f"/fhir/{type_}/{{id}}/$everything", method) for type_ in ("Encounter", "Patient") for method in BOTH),
         *((f"/fhir/{type_}/{{id}}/$document", method) for type_ in ("Encounter", "Composition") for method in BOTH),
         *((f"/fhir/Media/{{id}}/${name}", "post") for name in ("retry", "cancel")),
+        *((f"/fhir/{type_}/{{id}}/$erase", "post") for type_ in ("Encounter", "Patient")),
         *((f"/fhir/{row.type}{at}/$validate", "post") for row in SERVED for at in ("", "/{id}")),
         ("/fhir", "get"),
         ("/fhir/_search", "post"),
