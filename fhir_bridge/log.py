@@ -47,7 +47,7 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
         "erasure.started": "tenant erasure",
         "erasure.waits": "tenant erasure error",
         "erasure.done": "tenant erasure",
-        "upkeep.done": "commits audio strays assertions",
+        "upkeep.done": "commits audio resources audit strays assertions",
         "oauth.token": "client status error",
     }.items()
 }

@@ -10,7 +10,7 @@ import difflib
 import json
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -26,6 +26,9 @@ CORTI_EXAMPLE_NAMES = {
     "TENANT_NAME": "corti_tenant",
     "ENVIRONMENT": "corti_environment",
 }
+
+# What can be kept for a time of its own; audio has a setting, visits and people are erased.
+Kept = Literal["Media", "Observation", "DocumentReference", "Composition", "Provenance", "AuditEvent"]
 
 
 class Settings(BaseModel):
@@ -99,6 +102,10 @@ class Settings(BaseModel):
 
     audio_retention_hours: float = Field(24.0, ge=0, description="Hours audio is kept once its results are complete")
 
+    retention_days: dict[Kept, Annotated[int, Field(gt=0)]] = Field(
+        {}, description="Days resources are kept after their last change, by type; others for ever (JSON object)"
+    )
+
     lease_seconds: float = Field(30.0, gt=0, description="How long a worker owns a job without renewing")
     worker_streams: int = Field(20, gt=0, description="Jobs one worker runs at once")
     max_streams: int = Field(100, gt=0, description="Jobs all workers run at once")
@@ -111,6 +118,11 @@ class Settings(BaseModel):
     sandbox_model_dir: Path | None = Field(
         None, description="Speech model folder of the sandbox; unset: the packaged one"
     )
+
+    @field_validator("retention_days", mode="before")
+    @classmethod
+    def _is_an_object(cls, given: object) -> object:
+        return json.loads(given) if isinstance(given, str) else given
 
     @field_validator("trusted_issuers", "sign_in_providers")
     @classmethod

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import click
 
@@ -15,7 +16,8 @@ from fhir_bridge.cli.shown import as_json, listed, shown
 from fhir_bridge.corti.endpoint import endpoint_of
 from fhir_bridge.errors import Duplicate
 from fhir_bridge.keyring import KeyRing
-from fhir_bridge.store import oauth
+from fhir_bridge.settings import Kept
+from fhir_bridge.store import oauth, retention
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
@@ -58,6 +60,29 @@ def add(
     shown({"tenant": name})
 
 
+@command.command("keep")
+@click.argument("name")
+@click.argument("times", metavar="TYPE=DAYS...", nargs=-1)
+def keep(name: str, times: tuple[str, ...]) -> None:
+    """Set how long the tenant NAME keeps resources of a type after their last change.
+
+    TYPE is Media, Observation, DocumentReference, Composition, Provenance or AuditEvent; DAYS is a number, or `ever`.
+    Types that are not named are kept as FHIR_BRIDGE_RETENTION_DAYS says: without any, all are.
+    """
+    days = json.dumps(dict(map(_time, times)))
+    with store_of() as store:
+        if not store.write(lambda conn: retention.keep(conn, name, days)):
+            raise click.ClickException(f"There is no tenant {name}")
+    shown({"tenant": name, "retention_days": json.loads(days)})
+
+
+def _time(text: str) -> tuple[str, int | None]:
+    type_, _, days = text.partition("=")
+    if type_ not in get_args(Kept) or not (days == "ever" or (days.isdecimal() and int(days) > 0)):
+        raise click.BadParameter("such as DocumentReference=365 or Observation=ever", param_hint="TYPE=DAYS")
+    return type_, None if days == "ever" else int(days)
+
+
 @command.command("list")
 @as_json
 def list_(*, as_json: bool) -> None:
@@ -71,6 +96,7 @@ def list_(*, as_json: bool) -> None:
             "corti_tenant": tenant.corti_tenant,
             "corti_client_id": tenant.corti_client_id,
             "audio_hours": tenant.audio_retention_hours,
+            "retention_days": json.loads(tenant.retention_days or "{}"),
         }
         for tenant in found
     ]

@@ -12,9 +12,10 @@ from __future__ import annotations
 import hmac
 import json
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from fhir_bridge.store import tables
@@ -25,7 +26,7 @@ from fhir_bridge.store.versions import now_ms
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection, Row, Select
 
 _A: Final = tables.audit.c
 _H: Final = tables.audit_head.c
@@ -38,6 +39,7 @@ _FIRST: Final = -(2**62)  # numbers begin at 1, but whoever puts a row in may ch
 LATE_MS: Final = 15 * 60_000
 _ROWS: Final = "the audit is as it was sealed"
 _END: Final = "the audit ends where it was sealed"
+_BEGINNING: Final = "the audit begins where its oldest rows were taken away when their time was over"
 _WAITS: Final = "audit rows are sealed within a quarter of an hour"
 
 
@@ -59,6 +61,10 @@ class Chain:
     def end(self, n: int, link: str) -> str:
         """Return what seals the end of the chain."""
         return self._mac("end", str(n), link)
+
+    def start(self, n: int, link: str) -> str:
+        """Return what seals that rows up to this one were taken away when their time was over."""
+        return self._mac("start", str(n), link)
 
     def _mac(self, *parts: str) -> str:
         message = json.dumps([self.tenant, *parts], ensure_ascii=False).encode()
@@ -132,7 +138,28 @@ def _rewritten(conn: Connection, chain: Chain, n: int, changes: Mapping[str, obj
 
 def _before(conn: Connection, chain: Chain, n: int) -> str:
     earlier = select(_A.hash).where(_A.tenant == chain.tenant, _A.n < n).order_by(_A.n.desc()).limit(1)
-    return conn.execute(earlier).scalar() or _START
+    return conn.execute(earlier).scalar() or conn.execute(_start_of(chain.tenant)).scalar() or _START
+
+
+def _start_of(tenant: str) -> Select[str]:
+    return select(_H.start_hash).where(_H.tenant == tenant)
+
+
+def shed(conn: Connection, chain: Chain, *, before_ms: int, count: int) -> int:
+    """Take away up to `count` of the oldest rows, as far as all are older; the chain begins behind them from then on.
+
+    Rows that are not sealed stay, and so do all that follow one that is younger; so does the last that is sealed:
+    without it SQLite would give its number to another row.
+    """
+    head = held(conn, chain)
+    oldest = select(_A.n, _A.hash, _A.at_ms).where(_A.tenant == chain.tenant, _A.n < head.n).order_by(_A.n)
+    old = list(takewhile(lambda row: row.at_ms < before_ms, conn.execute(oldest.limit(count))))
+    if old:
+        last = old[-1]
+        conn.execute(delete(tables.audit).where(_A.tenant == chain.tenant, _A.n <= last.n))
+        begins = {"start_n": last.n, "start_hash": last.hash, "start_seal": chain.start(last.n, last.hash)}
+        conn.execute(update(tables.audit_head).where(_H.tenant == chain.tenant).values(begins))
+    return len(old)
 
 
 def _put(conn: Connection, chain: Chain, head: Head) -> None:
@@ -149,15 +176,17 @@ def _told(row: Mapping[str, object]) -> str:
 
 def broken(conn: Connection, chains: Iterable[Chain]) -> Iterator[Finding]:
     """Name each row, by its number, that was altered, moved, put in, or that follows one which was taken away."""
-    reading = {chain.tenant: _Reading(chain, _START, _head(conn, chain.tenant)) for chain in chains}
+    reading = {chain.tenant: _Reading(chain, _head(conn, chain.tenant)) for chain in chains}
+    for each in reading.values():
+        yield from each.began()
     for row in _rows(conn):
         of = reading.get(row.tenant)
         if of is None:
             yield Finding(_ROWS, row.tenant, str(row.n))
         else:
             yield from of.take(row._asdict())
-    for of in reading.values():
-        yield from of.ended()
+    for each in reading.values():
+        yield from each.ended()
 
 
 @dataclass
@@ -165,10 +194,18 @@ class _Reading:
     """One chain as it is read, row after row."""
 
     chain: Chain
-    link: str
     head: Mapping[str, object] | None
+    link: str = _START
     n: int = 0
     waits: bool = False
+
+    def began(self) -> Iterator[Finding]:
+        """Begin behind the rows whose time is over, if it was the bridge that took them away."""
+        if self.head is None or (self.head["start_n"], self.head["start_seal"]) == (0, None):
+            return
+        self.n, self.link = int(str(self.head["start_n"])), str(self.head["start_hash"])
+        if not hmac.compare_digest(str(self.head["start_seal"]), self.chain.start(self.n, self.link)):
+            yield Finding(_BEGINNING, self.chain.tenant, str(self.n))
 
     def take(self, row: Mapping[str, object]) -> Iterator[Finding]:
         link, n = row["hash"], int(str(row["n"]))

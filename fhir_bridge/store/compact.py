@@ -28,7 +28,8 @@ def compact(url: URL) -> None:
             else:
                 names = ("version", "key", "once", "blob", "interaction", "job", "segment", "fact", "audit")
                 for name in (*names, "asynchronous", "upload", "erasure"):
-                    connection.execute(text(f'VACUUM (FULL) "{tables.metadata.tables[name].name}"'))
+                    connection.execute(text(f'VACUUM (FULL, ANALYZE) "{tables.metadata.tables[name].name}"'))
+                connection.exec_driver_sql("VACUUM (FULL) pg_statistic")  # the planner keeps samples of what it saw
                 connection.exec_driver_sql("CHECKPOINT")
     finally:
         engine.dispose()

@@ -13,16 +13,16 @@ from dataclasses import dataclass, fields
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Literal
 
-from sqlalchemy import and_, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import and_, delete, insert, or_, select, update
 
-from fhir_bridge.store import subject, tables
+from fhir_bridge.store import destruction, subject, tables
 from fhir_bridge.store.states import State
-from fhir_bridge.store.versions import NewVersion, hold, now_ms, put
+from fhir_bridge.store.versions import hold, now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Table
+    from sqlalchemy import ColumnElement, Connection
 
     from fhir_bridge.store.subject import Place
 
@@ -50,6 +50,7 @@ class Erasure:
     blobs: str = "[]"
     report: str = "{}"
     settled_ms: int = 0
+    audited: int = 0
     done_ms: int | None = None
 
     @property
@@ -111,11 +112,16 @@ def destroy(conn: Connection, id_: str, places: Iterable[Place], *, lease_ms: in
     told.see(conn, here)
     held = _stop(conn, this.tenant, here)
     told.corti += _interactions(conn, this.tenant, here)
-    told.blobs += [*_contents(conn, told, here), *_uploads(conn, this.tenant, here), *_answers(conn, this.tenant, here)]
-    for table in (tables.segment, tables.fact):
-        told.count(table.name, _forget_results(conn, table, this.tenant, here))
-    told.count("claims", sum(_forget_claims(conn, this.tenant, some) for some in subject.chunks(here)))
-    _entomb(conn, told, here)
+    sealed = destruction.contents(conn, this.tenant, here)
+    told.audio += [digest for _, digest in sealed]
+    told.blobs += [blob for blob, _ in sealed]
+    told.blobs += [*_uploads(conn, this.tenant, here), *_answers(conn, this.tenant, here)]
+    media = [id_ for type_, id_ in here if type_ == "Media"]
+    for name, table in (("segments", tables.segment), ("facts", tables.fact)):
+        told.counts[name] += destruction.results(conn, table, this.tenant, media)
+    told.counts["claims"] += destruction.claims(conn, this.tenant, here)
+    told.counts["keys_of_audio"] += len(sealed)
+    told.counts += destruction.entomb(conn, this.tenant, here)
     settled = max(this.settled_ms, now_ms() + lease_ms if held else 0)
     conn.execute(update(tables.erasure).where(_E.id == id_).values(settled_ms=settled, **told.columns))
 
@@ -134,9 +140,6 @@ class _Told:
         self.resources: Counter[str] = Counter(report.get("resources", {}))
         self.audio: list[str] = report.get("audio_sha256", [])
         self.digest: str = report.get("digest", "")
-
-    def count(self, name: str, number: int) -> None:
-        self.counts[f"{name}s" if name in {"segment", "fact"} else name] += number
 
     def see(self, conn: Connection, places: Sequence[Place]) -> None:
         """Take down ids and counts, the words that name the subject, and one hash over all that will be gone."""
@@ -178,7 +181,7 @@ def _words(json_: object, name: str = "") -> set[str]:
 def _stop(conn: Connection, tenant: str, places: Sequence[Place]) -> bool:
     """End the jobs, whoever has them; tell whether a worker had one."""
     j = tables.job.c
-    mine = and_(j.tenant == tenant, or_(*(_ids(column, places, type_) for column, type_ in _of_jobs())))
+    mine = and_(j.tenant == tenant, or_(*(destruction.ids(column, places, type_) for column, type_ in _of_jobs())))
     held = conn.execute(select(j.id).where(mine, j.owner.is_not(None)).limit(1)).first() is not None
     ended = {"state": State.ERASED, "owner": None, "lease_ms": None, "error_code": None, "error_text": None}
     conn.execute(update(tables.job).where(mine, j.state != State.ERASED).values(epoch=j.epoch + 1, **ended))
@@ -190,27 +193,13 @@ def _of_jobs() -> tuple[tuple[ColumnElement[str | None], str], ...]:
     return ((j.encounter, "Encounter"), (j.media, "Media"))
 
 
-def _ids(column: ColumnElement[str | None], places: Sequence[Place], type_: str) -> ColumnElement[bool]:
-    return column.in_([id_ for of_type, id_ in places if of_type == type_])
-
-
 def _interactions(conn: Connection, tenant: str, places: Sequence[Place]) -> list[dict[str, object]]:
     i = tables.interaction.c
-    mine = and_(i.tenant == tenant, _ids(i.encounter, places, "Encounter"))
+    mine = and_(i.tenant == tenant, destruction.ids(i.encounter, places, "Encounter"))
     rows = conn.execute(select(i.identifier, i.corti_id, i.sent).where(mine)).all()
     conn.execute(delete(tables.interaction).where(mine))
     asked = [row for row in rows if row.sent or row.corti_id]
     return [{"identifier": row.identifier, "corti_id": row.corti_id} for row in asked]
-
-
-def _contents(conn: Connection, told: _Told, places: Sequence[Place]) -> list[str]:
-    """Drop the only copy of each blob's key; its file goes afterwards."""
-    b = tables.blob.c
-    mine = and_(b.tenant == told.tenant, _ids(b.binary, places, "Binary"))
-    rows = conn.execute(select(b.blob, b.sha256).where(mine)).all()
-    told.audio += [row.sha256 for row in rows]
-    told.count("keys_of_audio", conn.execute(delete(tables.blob).where(mine)).rowcount)
-    return [row.blob for row in rows]
 
 
 def _uploads(conn: Connection, tenant: str, places: Sequence[Place]) -> list[str]:
@@ -236,37 +225,12 @@ def _answers(conn: Connection, tenant: str, places: Sequence[Place]) -> list[str
     return [str(file["blob"]) for row in gone for file in json.loads(row.files)]
 
 
-def _forget_results(conn: Connection, table: Table, tenant: str, places: Sequence[Place]) -> int:
-    mine = delete(table).where(table.c.tenant == tenant, _ids(table.c.media, places, "Media"))
-    return conn.execute(mine).rowcount
-
-
-def _forget_claims(conn: Connection, tenant: str, places: Sequence[Place]) -> int:
-    o = tables.once.c
-    return conn.execute(delete(tables.once).where(o.tenant == tenant, tuple_(o.type, o.id).in_(places))).rowcount
-
-
-def _entomb(conn: Connection, told: _Told, places: Sequence[Place]) -> None:
-    """Leave of each resource that it was there and is gone: the versions it had, and one more to be polled."""
-    for some in subject.chunks(places):
-        mine = and_(_V.tenant == told.tenant, subject.among(some))
-        standing = conn.execute(select(_V.type, _V.id).where(mine, _V.until.is_(None), ~_V.deleted)).all()
-        seqs = select(_V.seq).where(mine)
-        k = tables.key.c
-        mine_keys = delete(tables.key).where(k.tenant == told.tenant, k.seq.in_(seqs))
-        told.count("search_keys", conn.execute(mine_keys).rowcount)
-        told.count("versions", conn.execute(select(func.count()).select_from(tables.version).where(mine)).scalar_one())
-        blank = {"body": "", "deleted": True, "method": "DELETE", "author": None}
-        conn.execute(update(tables.version).where(mine).values(blank))
-        put(conn, told.tenant, [NewVersion(row.type, row.id, "", "", (), "DELETE", None) for row in standing])
-
-
 def destroyed(conn: Connection, id_: str) -> None:
     """Note that nothing of the subject is left in the tables."""
     conn.execute(update(tables.erasure).where(_E.id == id_, _E.state == "intended").values(state="destroyed"))
 
 
-def note(conn: Connection, id_: str, *, pseudonyms: int = 0, **values: str) -> None:
+def note(conn: Connection, id_: str, *, pseudonyms: int = 0, **values: str | int) -> None:
     """Write how far the rest of the way is, unless another has come to its end; add `pseudonyms` to those reported."""
     mine = and_(_E.id == id_, _E.state == "destroyed")
     report = conn.execute(select(_E.report).where(mine).with_for_update()).scalar()

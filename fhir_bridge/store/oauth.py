@@ -36,6 +36,7 @@ class Tenant:
     corti_client_id: str | None = None
     corti_client_secret: str | None = None
     audio_retention_hours: float | None = None
+    retention_days: str | None = None
 
     def open_audio_key(self, keys: KeyRing) -> bytes:
         """Return the key under which this tenant's blob keys are wrapped."""

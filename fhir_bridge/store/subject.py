@@ -59,12 +59,16 @@ def of_patient(conn: Connection, tenant: str, patient: str, numbers: Numbers) ->
 
 def _completed(conn: Connection, tenant: str, found: set[Place], *, numbers: Numbers, root: str) -> set[Place]:
     """Add the contents of what was found, and the Provenance of all of it; keep what exists."""
-    named = {id_ for body in bodies(conn, tenant, found) for id_ in _BINARY.findall(body)}
-    named |= _binaries_about(conn, tenant, root)
-    found |= {("Binary", id_) for id_ in named if not _needed(conn, tenant, id_, found)}
+    found |= contents(conn, tenant, found, beside=_binaries_about(conn, tenant, root))
     places = [f"{type_}/{id_}" for type_, id_ in found]
     found |= {place for place in _with_keys(conn, tenant, (numbers.target,), places) if place[0] == "Provenance"}
     return {place for chunk in chunks(sorted(found)) for place in _existing(conn, tenant, chunk)}
+
+
+def contents(conn: Connection, tenant: str, places: set[Place], *, beside: Iterable[str] = ()) -> set[Place]:
+    """Return the Binaries that these resources name, or that are named `beside`, and that nothing else needs."""
+    named = {id_ for body in bodies(conn, tenant, places) for id_ in _BINARY.findall(body)} | {*beside}
+    return {("Binary", id_) for id_ in named if not _needed(conn, tenant, id_, places)}
 
 
 def bodies(conn: Connection, tenant: str, places: Iterable[Place]) -> Iterator[str]:

@@ -60,6 +60,7 @@ tenant = Table(
     Column("corti_client_secret", Bytewise),  # wrapped by the key ring
     Column("audio_key", Bytewise, nullable=False),  # wrapped by the key ring; wraps the tenant's blob keys
     Column("audio_retention_hours", Float),  # null: as the settings say
+    Column("retention_days", Bytewise),  # JSON: days by type, null for ever; what is not named: as the settings say
 )
 
 version = Table(

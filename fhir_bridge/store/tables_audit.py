@@ -64,6 +64,11 @@ audit_head = Table(
     Column("n", BigInteger, nullable=False),
     Column("hash", Bytewise, nullable=False),
     Column("seal", Bytewise, nullable=False),  # of these two, so that nobody moves the end back
+    Column("start_n", BigInteger, nullable=False, server_default="0"),  # the last row that retention took away
+    Column(
+        "start_hash", Bytewise, nullable=False, server_default=text("''")
+    ),  # its link: the first row that stays follows it
+    Column("start_seal", Bytewise),  # of these two, so that nobody else takes rows away
 )
 
 # What is being destroyed, or was: a row goes on until Corti and the disk have forgotten, too.
@@ -82,6 +87,7 @@ erasure = Table(
     Column("settled_ms", BigInteger, nullable=False, server_default="0"),  # no worker says anything about it then
     Column("created_ms", BigInteger, nullable=False),
     Column("done_ms", BigInteger),
+    Column("audited", BigInteger, nullable=False, server_default="0"),  # no audit row up to this one tells of it
     Index("erasure_state", "state", "created_ms"),
     Index("erasure_subject", "tenant", "subject"),
 )

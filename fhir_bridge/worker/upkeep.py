@@ -6,10 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from fhir_bridge import clock, log
+from fhir_bridge.keyring import KeyRing
 from fhir_bridge.store import oauth, past_keys, resources
 from fhir_bridge.store.jobs import now_ms
-from fhir_bridge.verbs import retention
 from fhir_bridge.verbs.paging import LINK_MS
+from fhir_bridge.verbs.retention import Keeper
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,7 @@ class Upkeep:
 
     def __init__(self, rooms: Rooms, *, stopping: Callable[[], bool]) -> None:
         self._rooms = rooms
+        self._keys = KeyRing.open(rooms.settings)
         self._stopping = stopping
         self._due = clock.monotonic() + FIRST_SECONDS
 
@@ -39,7 +41,8 @@ class Upkeep:
     def _round(self) -> None:
         store = self._rooms.store
         commits = sum(self._forget_keys(tenant.id) for tenant in store.read(oauth.tenants))
-        removed = retention.apply(self._rooms.settings, store, self._rooms.blobs)
+        rooms = self._rooms
+        removed = Keeper(rooms.settings, store, rooms.blobs, self._keys, self._stopping).apply()
         if any((commits, *vars(removed).values())):
             log.event("upkeep.done", commits=commits, **vars(removed))
 

@@ -14,8 +14,8 @@ from fhir_bridge.errors import Issue
 from fhir_bridge.mapping.task import JobView, task_from_job
 from fhir_bridge.store import resources, tables
 from fhir_bridge.store.states import State
-from fhir_bridge.verbs import retention
 from fhir_bridge.verbs.record import new_version
+from fhir_bridge.verbs.retention import Keeper
 from fhir_bridge.worker.errands import Errands
 from fhir_bridge.worker.rooms import Rooms
 
@@ -326,7 +326,7 @@ def test_an_answer_is_kept_for_an_hour(ehr, bridge, errands, web_settings):
     with clock.use(After(minutes=61)):
         ehr._token = ""
         late = ehr.get(place)
-        assert retention.apply(web_settings, bridge.store, bridge.blobs).strays == 1
+        assert Keeper(web_settings, bridge.store, bridge.blobs, bridge.keyring).apply().strays == 1
 
     assert late.status == 404
     assert bridge.store.read(lambda conn: conn.execute(tables.asynchronous.select()).all()) == []

@@ -12,7 +12,7 @@ from fhir_bridge import clock
 from fhir_bridge.fhir.resource.check import checked
 from fhir_bridge.fhir.resource.reader import read
 from fhir_bridge.store import tables
-from fhir_bridge.verbs import retention
+from fhir_bridge.verbs.retention import Keeper
 from fhir_bridge.worker.errands import Errands
 from fhir_bridge.worker.rooms import Rooms
 
@@ -193,7 +193,7 @@ def test_files_go_with_their_answer(ehr, bridge, errands, web_settings):
     assert len(blobs(web_settings)) == 1
 
     with clock.use(After(minutes=61)):
-        retention.apply(web_settings, bridge.store, bridge.blobs)
+        Keeper(web_settings, bridge.store, bridge.blobs, bridge.keyring).apply()
 
     assert blobs(web_settings) == []
 

@@ -12,7 +12,8 @@ from test_api_audio import blobs
 from fhir_bridge import clock
 from fhir_bridge.app import create_app
 from fhir_bridge.errors import WrongOffset, WrongProtocol
-from fhir_bridge.verbs import retention, upload
+from fhir_bridge.verbs import upload
+from fhir_bridge.verbs.retention import Keeper
 
 TUS = {"Tus_Resumable": "1.0.0"}
 BYTES = "application/offset+octet-stream"
@@ -217,13 +218,13 @@ class Tomorrow(clock.Clock):
 def test_an_upload_that_nobody_ends_expires_and_leaves_nothing(ehr, bridge, web_settings):
     place = place_of(begun(ehr, 100))
     sent(ehr, place, 0, b"12345")
-    assert retention.apply(web_settings, bridge.store, bridge.blobs).strays == 0
+    assert Keeper(web_settings, bridge.store, bridge.blobs, bridge.keyring).apply().strays == 0
     assert len(blobs(web_settings)) == 1
 
     with clock.use(Tomorrow()):
         ehr._token = ""
         gone = asked(ehr, place)
-        assert retention.apply(web_settings, bridge.store, bridge.blobs).strays == 1
+        assert Keeper(web_settings, bridge.store, bridge.blobs, bridge.keyring).apply().strays == 1
 
     assert gone.status == 404
     assert blobs(web_settings) == []

@@ -81,6 +81,7 @@ DEFAULTS = {
     "tenant_waiting": 5_000,
     "tenant_audio_minutes_per_day": None,
     "audio_retention_hours": 24.0,
+    "retention_days": {},
     "lease_seconds": 30.0,
     "worker_streams": 20,
     "max_streams": 100,
@@ -124,6 +125,7 @@ def test_every_setting_is_read_from_the_environment(monkeypatch):
         "ALLOW_PRIVATE_ENDPOINTS": "true",
         "TRUSTED_PROXIES": '["10.0.0.1", "10.0.0.2"]',
         "TRUSTED_ISSUERS": '[{"issuer": "https://id.example", "audience": "bridge"}]',
+        "RETENTION_DAYS": '{"DocumentReference": 365}',
         "LEASE_SECONDS": "3",
         "PAGE_SIZE": "10",
         "SANDBOX_MODEL_DIR": "/models",
@@ -136,6 +138,7 @@ def test_every_setting_is_read_from_the_environment(monkeypatch):
     assert read.data_dir == Path("/srv/bridge")
     assert (read.stream_pace, read.corti_give_up_hours, read.page_size) == (4.0, 1.5, 10)
     assert (read.unique_identifiers, read.allow_private_endpoints) == (False, True)
+    assert read.retention_days == {"DocumentReference": 365}
     assert read.trusted_proxies == ("10.0.0.1", "10.0.0.2")
     assert read.trusted_issuers == (TrustedIssuer(issuer="https://id.example", audience=("bridge",)),)
     assert read.corti_client_secret.get_secret_value() == "sesame"
@@ -248,6 +251,13 @@ def test_an_unknown_name_is_an_error_that_names_the_nearest(monkeypatch, dotenv,
     for refused in (in_file, in_environment):
         assert refused.at == wrong
         assert f"did you mean {nearest}" in refused.text
+
+
+@pytest.mark.parametrize("wrong", ["365", "[1]", "{", '{"Encounter": 1}', '{"Media": 0}', '{"Media": "long"}'])
+def test_times_that_cannot_be_kept_are_refused_and_named(monkeypatch, wrong):
+    monkeypatch.setenv("FHIR_BRIDGE_RETENTION_DAYS", wrong)
+
+    assert refusal().at == "FHIR_BRIDGE_RETENTION_DAYS"
 
 
 def test_an_unknown_name_is_an_error_even_when_it_is_empty(monkeypatch):

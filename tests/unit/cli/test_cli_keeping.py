@@ -141,7 +141,7 @@ def test_audio_goes_once_its_results_have_been_complete_for_a_day(ran, embedded)
         accepted(embedded, "old")
     accepted(embedded, "new")
 
-    assert ran("purge").out == "Removed 1 recordings, 0 stray files, 0 used assertions.\n"
+    assert ran("purge").out == ("Removed 1 recordings, 0 resources, 0 audit rows, 0 stray files, 0 used assertions.\n")
     assert not there(embedded, "old-audio")
     assert there(embedded, "new-audio")
     assert files(embedded) == 1
@@ -166,8 +166,10 @@ def test_audio_that_another_recording_still_needs_stays(ran, embedded):
 def test_how_long_audio_is_kept_is_a_setting(ran, embedded):
     accepted(embedded, "one")
 
-    assert ran("purge", "--json", audio_retention_hours="0").json == {"audio": 1, "strays": 0, "assertions": 0}
-    assert ran("purge", "--json", audio_retention_hours="0").json == {"audio": 0, "strays": 0, "assertions": 0}
+    purged = [ran("purge", "--json", audio_retention_hours="0").json for _ in range(2)]
+
+    nothing = dict.fromkeys(("audio", "resources", "audit", "strays", "assertions"), 0)
+    assert purged == [nothing | {"audio": 1}, nothing]
 
 
 def test_a_tenant_may_keep_its_audio_for_another_time(ran, embedded):
@@ -188,7 +190,7 @@ def test_what_crashes_left_behind_is_collected_after_a_day(ran, embedded):
         newest = max(found, key=lambda path: path.stat().st_ctime_ns)
         os.utime(newest, (time.time() - age,) * 2)
 
-    assert ran("purge", "--json").json == {"audio": 0, "strays": 1, "assertions": 0}
+    assert ran("purge", "--json").json.items() >= {"audio": 0, "strays": 1, "assertions": 0}.items()
     assert files(embedded) == 2
 
 

@@ -61,3 +61,26 @@ def test_a_secret_file_that_is_missing_is_named(run, tmp_path):
 
     assert answer.status == 1
     assert str(tmp_path / "none") in answer.err
+
+
+def test_a_tenant_keeps_types_for_a_time_of_its_own(run):
+    run("tenant", "add", "north")
+
+    answer = run("tenant", "keep", "north", "DocumentReference=365", "Observation=ever")
+
+    days = {"DocumentReference": 365, "Observation": None}
+    assert answer.json == {"tenant": "north", "retention_days": days}
+    assert [one["retention_days"] for one in run("tenant", "list", "--json").json] == [{}, days]
+    assert run("tenant", "keep", "north").json["retention_days"] == {}
+
+
+@pytest.mark.parametrize("time", ["Encounter=1", "Media", "Media=0", "Media=soon", "Media=-1", "=3"])
+def test_a_time_that_cannot_be_kept_is_refused(run, time):
+    answer = run("tenant", "keep", "default", "--", time)
+
+    assert answer.status == 2
+    assert "DocumentReference=365" in answer.err
+
+
+def test_a_tenant_that_is_not_there_keeps_nothing(run):
+    assert run("tenant", "keep", "south", "Media=1").err == "fhir-bridge: There is no tenant south\n"

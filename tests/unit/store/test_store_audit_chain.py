@@ -7,7 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from store_making import TENANT
 
 from fhir_bridge.keyring import KeyRing
@@ -215,3 +215,85 @@ def test_each_end_is_told_to_the_log_where_whoever_writes_tables_cannot_change_i
     [event] = [json.loads(record.getMessage()) for record in caplog.records if record.name == "fhir_bridge"]
     assert event.items() >= {"event": "audit.sealed", "tenant": TENANT, "n": 13, "rows": 1, "link": head.hash}.items()
     assert head.n == 13
+
+
+# --- rows whose time is over -------------------------------------------------------------------
+
+BEGINNING = "the audit begins where its oldest rows were taken away when their time was over"
+
+
+def shed(store, *, before_ms: int = 2**62, count: int = 100, tenant: str = TENANT) -> int:
+    [chain] = [each for each in store.read(lambda conn: oauth.chains(conn, KEYS)) if each.tenant == tenant]
+    return store.write(lambda conn: audit_chain.shed(conn, chain, before_ms=before_ms, count=count))
+
+
+def numbers(store, tenant: str = TENANT) -> list[int]:
+    rows = select(tables.audit.c.n).where(tables.audit.c.tenant == tenant).order_by(tables.audit.c.n)
+    return list(store.read(lambda conn: conn.execute(rows).scalars().all()))
+
+
+def test_an_audit_whose_oldest_rows_are_gone_is_whole_and_goes_on(sealed):
+    assert (shed(sealed, count=2), numbers(sealed)) == (2, [5, 7, 9, 11, 13])
+    assert broken(sealed) == []
+    assert seal(sealed, KEYS) == 1
+    assert shed(sealed) == 4
+    assert (numbers(sealed), len(numbers(sealed, OTHER)), broken(sealed)) == ([13], 6, [])
+    tell(sealed, TENANT, 9)
+    assert (seal(sealed, KEYS), broken(sealed)) == (1, [])
+
+
+def test_rows_that_are_younger_or_not_sealed_stay_and_so_do_those_behind_them(sealed):
+    change(sealed, "UPDATE audit SET at_ms = 5 WHERE n IN (1, 5)")
+
+    assert shed(sealed, before_ms=6) == 1
+    assert numbers(sealed) == [3, 5, 7, 9, 11, 13]
+    assert shed(sealed) == 4
+    assert numbers(sealed) == [11, 13]
+
+
+def test_a_row_erased_before_the_beginning_or_behind_it_keeps_the_chain_whole(sealed):
+    [chain] = [each for each in sealed.read(lambda conn: oauth.chains(conn, KEYS)) if each.tenant == TENANT]
+    sealed.write(lambda conn: audit_chain.rewrite(conn, chain, [(3, {"query": None}), (5, {"query": None})]))
+    shed(sealed, count=2)
+    assert broken(sealed) == []
+
+    sealed.write(lambda conn: audit_chain.rewrite(conn, chain, [(5, {"patient": None})]))
+
+    assert broken(sealed) == []
+
+
+@pytest.mark.parametrize(
+    ("broken_by", "found"),
+    [
+        ("DELETE FROM audit WHERE n = 5", [(ROWS, TENANT, "7")]),
+        ("UPDATE audit_head SET start_n = 5 WHERE tenant = 'default'", [(BEGINNING, TENANT, "5")]),
+        (
+            "UPDATE audit_head SET start_n = 5, start_hash = (SELECT hash FROM audit WHERE n = 5) WHERE start_n = 3",
+            [(BEGINNING, TENANT, "5"), (ROWS, TENANT, "5")],
+        ),
+        ("UPDATE audit_head SET start_seal = NULL WHERE tenant = 'default'", [(BEGINNING, TENANT, "3")]),
+        (
+            "UPDATE audit_head SET start_n = 0, start_seal = NULL, start_hash = '' WHERE tenant = 'default'",
+            [(ROWS, TENANT, "5")],
+        ),
+        (
+            "UPDATE audit SET n = 2 WHERE n = 11",
+            [(ROWS, TENANT, "2"), (ROWS, TENANT, "5"), (END, TENANT, "9")],
+        ),
+    ],
+)
+def test_who_takes_rows_away_in_the_name_of_their_time_is_found(sealed, broken_by, found):
+    shed(sealed, count=2)
+    if " n = 2" in broken_by:
+        change(sealed, "DELETE FROM audit WHERE tenant = 'other'")  # makes room
+        found = [*found, (END, OTHER, "0")]
+    change(sealed, broken_by)
+
+    assert sorted(broken(sealed)) == sorted(found)
+
+
+def test_a_beginning_without_its_seal_is_named(sealed):
+    shed(sealed, count=1)
+    change(sealed, "UPDATE audit_head SET start_n = 0 WHERE tenant = 'default'")
+
+    assert BEGINNING in {law for law, _, _ in broken(sealed)}
