@@ -14,7 +14,7 @@ from fhir_bridge.cli.entry import NAME, root
 from fhir_bridge.errors import BridgeError
 from fhir_bridge.fhir.rest import openapi
 from fhir_bridge.fhir.rest.operations import operations_of
-from fhir_bridge.fhir.rest.served import COMMON, SERVED, SYSTEM
+from fhir_bridge.fhir.rest.served import COMMON, NOT_SERVED, SERVED, SYSTEM
 from fhir_bridge.mapping import docs as mapping_docs
 from fhir_bridge.settings import FROM_FILE, PREFIX, SECRETS, Settings
 from fhir_bridge.store.states import STATES
@@ -88,7 +88,14 @@ def interactions_page() -> str:
         ((row.type, ", ".join(row.interactions), _operations(row)) for row in SERVED),
     )
     sections = (f"## {row.type}\n\n{_parameters(row)}" for row in SERVED if row.params)
-    return _page("Interactions and search parameters", "`fhir_bridge/fhir/rest/served.py`", intro, overview, *sections)
+    return _page(
+        "Interactions and search parameters",
+        "`fhir_bridge/fhir/rest/served.py`",
+        intro,
+        overview,
+        *sections,
+        _unserved(),
+    )
 
 
 def cli_page() -> str:
@@ -146,6 +153,15 @@ def _parameters(row: Served) -> str:
         for one in row.params
     )
     return _table(("parameter", "type", "looks at", "refers to"), rows)
+
+
+def _unserved() -> str:
+    intro = (
+        "Not served, and so refused with 400 under `Prefer: handling=strict`, else ignored: then the self link does "
+        "not show it and an OperationOutcome entry warns."
+    )
+    rows = ((f"`{name}`", reason) for name, reason in NOT_SERVED.items())
+    return f"## Parameters that are not served\n\n{intro}\n\n{_table(('parameter', 'why'), rows)}"
 
 
 def _helps(ctx: click.Context) -> Iterator[tuple[str, str]]:

@@ -20,9 +20,10 @@ REST: Final = "http://terminology.hl7.org/CodeSystem/audit-event-type"
 REST_DISPLAY: Final = "RESTful Operation"
 INTERACTION: Final = "http://hl7.org/fhir/restful-interaction"
 ENTITY_TYPE: Final = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
-REQUEST_ID: Final = "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType"
+REQUEST: Final = ("https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType", "XrequestId")
 PERSON, OBJECT, OTHER = "1", "2", "4"
-_ROLE: Final = "http://terminology.hl7.org/CodeSystem/object-role"
+ROLE: Final = "http://terminology.hl7.org/CodeSystem/object-role"
+PATIENT, DOMAIN_RESOURCE, QUERY = "1", "4", "24"
 _SOURCE: Final = "http://terminology.hl7.org/CodeSystem/security-source-type"
 _DCM: Final = "http://dicom.nema.org/resources/ontology/DCM"
 _PARTICIPATION: Final = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
@@ -87,8 +88,9 @@ def _subtypes(told: Told) -> list[JsonValue]:
 def _agents(row: AuditRow, base: str) -> list[JsonValue]:
     client, server, user = (_kind(*kind) for kind in _AGENTS[INTERACTIONS[row.verb]])
     network: Json = {"network": {"address": row.address, "type": _IP}} if row.address else {}
+    known: Json = {"altId": row.client} if row.client else {}
     agents: list[JsonValue] = [
-        {"type": client, "who": _client(row), "requestor": row.user is None, **network},
+        {"type": client, "who": _client(row), **known, "requestor": row.user is None, **network},
         {
             "type": server,
             "who": reference("Device", BRIDGE),
@@ -111,16 +113,16 @@ def _entities(row: AuditRow) -> list[JsonValue]:
     """What it was about, what was asked, whom it concerns, why it failed, and which request it was."""
     entities: list[JsonValue] = []
     if row.type and row.id:
-        entities.append({"what": reference(row.type, row.id), "type": _entity(OBJECT), "role": _role("4")})
+        entities.append({"what": reference(row.type, row.id), "type": _entity(OBJECT), "role": _role(DOMAIN_RESOURCE)})
     if row.query is not None:
         query = b64encode(row.query.encode()).decode()
-        entities.append({"type": _entity(OBJECT), "role": _role("24"), "query": query})
+        entities.append({"type": _entity(OBJECT), "role": _role(QUERY), "query": query})
     if row.patient is not None:
-        entities.append({"what": {"reference": row.patient}, "type": _entity(PERSON), "role": _role("1")})
+        entities.append({"what": {"reference": row.patient}, "type": _entity(PERSON), "role": _role(PATIENT)})
     if row.outcome != "0":
         entities.append({"what": {"reference": "#outcome"}, "type": _entity(OTHER)})
     request: Json = {"identifier": {"value": row.request}}
-    return [*entities, {"what": request, "type": {"system": REQUEST_ID, "code": "XrequestId"}}]
+    return [*entities, {"what": request, "type": {"system": REQUEST[0], "code": REQUEST[1]}}]
 
 
 def _kind(system: str, code: str, display: str) -> Json:
@@ -132,4 +134,4 @@ def _entity(code: str) -> Json:
 
 
 def _role(code: str) -> Json:
-    return {"system": _ROLE, "code": code}
+    return {"system": ROLE, "code": code}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from sqlalchemy import and_, case, false, func, literal, not_, or_, select, true
 
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 TYPE: Final = "AuditEvent"
 _LONGEST: Final = 18  # digits of a number that every database takes
 
-Sources = Mapping[int, tuple["From | FromPlace", ...]]  # what the keys of each search parameter are made from
+Source: TypeAlias = "From | FromPlace | FromPresence"
+Sources = Mapping[int, tuple[Source, ...]]  # what the keys of each search parameter are made from
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,31 @@ class FromPlace:
         """Whether the key is one of these, in a form that an index can answer."""
         places = [value.split("/") for value in values if value.count("/") == 1]
         return or_(false(), *(and_(a.c.id.is_not(None), a.c.type == type_, a.c.id == id_) for type_, id_ in places))
+
+
+@dataclass(frozen=True)
+class FromPresence:
+    """The keys of a parameter: `text`, of each row that tells of `what`."""
+
+    what: Literal["place", "query", "patient", "failure"]
+    text: str
+
+    def key(self, a: FromClause) -> ColumnElement[str]:
+        """The key as an expression."""
+        return case((self._is_told(a), literal(self.text)))
+
+    def equals(self, a: FromClause, values: Iterable[str]) -> ColumnElement[bool]:
+        """Whether the key is one of these."""
+        return self._is_told(a) if self.text in values else false()
+
+    def _is_told(self, a: FromClause) -> ColumnElement[bool]:
+        match self.what:
+            case "place":
+                return and_(a.c.type.is_not(None), a.c.id.is_not(None))
+            case "failure":
+                return _column(a, "outcome") != OUTCOMES[0][1]
+            case column:
+                return a.c[column].is_not(None)
 
 
 @dataclass(frozen=True)
@@ -121,7 +147,7 @@ class Shelf:
             case _:
                 return false()  # what looks into other resources is not asked of the audit
 
-    def _of(self, param: int) -> tuple[From | FromPlace, ...]:
+    def _of(self, param: int) -> tuple[Source, ...]:
         return self.sources.get(param, ())
 
 

@@ -71,18 +71,22 @@ class Prefix:
 class Between:
     """A range compared with the range `low`..`high`, both ends included, by FHIR's prefixes.
 
-    A key's own range runs from `val` to `high`; without `high` it has no end.
-    http://hl7.org/fhir/R4/search.html#prefix
+    A key's own range runs from `val` to `high`; without `high` it has no end. Only keys whose
+    `val` begins with `begins` are compared. http://hl7.org/fhir/R4/search.html#prefix
     """
 
     param: int
     low: str
     high: str
     prefix: Comparison = "eq"
+    begins: str = ""
 
     def sql(self, rows: Rows) -> ColumnElement[bool]:
         """One row of the table of prefixes."""
-        return rows.has_key(self.param, lambda k: compared(self.prefix, k, self.low, self.high))
+        return rows.has_key(self.param, lambda k: and_(self._begun(k), compared(self.prefix, k, self.low, self.high)))
+
+    def _begun(self, k: FromClause) -> ColumnElement[bool]:
+        return Prefix(self.param, self.begins).on(k) if self.begins else true()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from fhir_bridge.fhir.resource.writer import write
 from fhir_bridge.fhir.rest import encode
@@ -11,7 +11,7 @@ from fhir_bridge.fhir.rest.served import BY_TYPE, IDENTIFIER, PATIENT_COMPARTMEN
 from fhir_bridge.mapping import audit as mapped
 from fhir_bridge.mapping.device import BRIDGE
 from fhir_bridge.store import audit
-from fhir_bridge.store.audit_search import TYPE, From, FromPlace
+from fhir_bridge.store.audit_search import TYPE, From, FromPlace, FromPresence
 from fhir_bridge.store.audit_search import Shelf as Rows
 from fhir_bridge.store.filter import And, Between, Filter, Ids, Not, Or, Stamped
 from fhir_bridge.store.versions import instant, now_ms
@@ -19,7 +19,7 @@ from fhir_bridge.store.versions import instant, now_ms
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from fhir_bridge.store.audit_search import Sources
+    from fhir_bridge.store.audit_search import Source, Sources
     from fhir_bridge.store.comparing import Comparison
     from fhir_bridge.store.filter import Node
     from fhir_bridge.store.resources import By, Cursor, Page, Row
@@ -38,9 +38,14 @@ def _fixed(system: str, code: str) -> tuple[From, ...]:
     return From(before=encode.token(code)), From(before=encode.token_in(system, code))
 
 
+def _where(what: Literal["place", "query", "patient", "failure"], system: str, code: str) -> tuple[FromPresence, ...]:
+    return FromPresence(what, encode.token(code)), FromPresence(what, encode.token_in(system, code))
+
+
 _BRIDGE: Final = From(before=f"Device/{BRIDGE}")
-# What each parameter looks at; a test holds it against the elements that served.py names.
-_LOOKED_AT: Final[dict[str, tuple[From | FromPlace, ...]]] = {
+# What each parameter looks at; a test holds it against the elements that served.py names. What is not here
+# looks at elements that no row has: nothing is found by it.
+_LOOKED_AT: Final[dict[str, tuple[Source, ...]]] = {
     "action": _coded("action", "http://hl7.org/fhir/audit-event-action"),
     "agent": (From("user"), _BRIDGE),
     "patient": (From("patient"),),
@@ -49,6 +54,19 @@ _LOOKED_AT: Final[dict[str, tuple[From | FromPlace, ...]]] = {
     "subtype": (*_coded("verb", mapped.INTERACTION), *_coded("operation", mapped.OPERATION)),
     "type": _fixed(mapped.REST, "rest"),
     "source": (_BRIDGE,),
+    "altid": _coded("client", ""),
+    "entity-type": (
+        *_where("place", mapped.ENTITY_TYPE, mapped.OBJECT),
+        *_where("query", mapped.ENTITY_TYPE, mapped.OBJECT),
+        *_where("patient", mapped.ENTITY_TYPE, mapped.PERSON),
+        *_where("failure", mapped.ENTITY_TYPE, mapped.OTHER),
+        *_fixed(*mapped.REQUEST),
+    ),
+    "entity-role": (
+        *_where("place", mapped.ROLE, mapped.DOMAIN_RESOURCE),
+        *_where("query", mapped.ROLE, mapped.QUERY),
+        *_where("patient", mapped.ROLE, mapped.PATIENT),
+    ),
 }
 _SOURCES: Final[Sources] = {
     **{_NUMBERS[name]: sources for name, sources in _LOOKED_AT.items()},

@@ -47,8 +47,8 @@ def node_of(criterion: Criterion) -> Node:  # noqa: C901, PLR0911 - one row a no
             return found.Prefix(param, text)
         case asked.Contains(param, text):
             return found.Contains(param, text)
-        case asked.Within(param, prefix, low, high):
-            return found.Between(param, low, high, prefix)
+        case asked.Within(param, prefix, low, high, begins):
+            return found.Between(param, low, high, prefix, begins)
         case asked.Present(param):
             return found.Present(param)
         case asked.Either(alternatives):

@@ -34,8 +34,9 @@ def holds(node: Node, version: NewVersion) -> bool | None:  # noqa: C901, PLR091
             return any(val.startswith(text) for val, _ in _of(version, param))
         case Contains(param, text):
             return any(text in val for val, _ in _of(version, param))
-        case Between(param, low, high, prefix):
-            return any(_COMPARED[prefix](val, end, low, high) for val, end in _of(version, param))
+        case Between(param, low, high, prefix, begins):
+            keys = [key for key in _of(version, param) if key[0].startswith(begins)]
+            return any(_COMPARED[prefix](*key, low, high) for key in keys)
         case Present(param):
             return bool(_of(version, param))
         case _:

@@ -9,7 +9,7 @@ from fhir_bridge.errors import Issue
 from fhir_bridge.fhir.rest.bundle import Entry, searchset
 from fhir_bridge.fhir.rest.criteria import Updated
 from fhir_bridge.fhir.rest.outcome import outcome
-from fhir_bridge.fhir.rest.search import parse, query_of
+from fhir_bridge.fhir.rest.search import not_served, parse, query_of
 from fhir_bridge.store import resources
 from fhir_bridge.verbs import audit, audit_events
 from fhir_bridge.verbs.compartment import reach_of
@@ -108,4 +108,4 @@ def _read(
 
 
 def _ignored(name: str) -> Issue:
-    return Issue("not-supported", f"{name} is not used here and was ignored", severity="warning")
+    return Issue("not-supported", f"{not_served(name)}; it was ignored", severity="warning")

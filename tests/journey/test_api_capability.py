@@ -38,7 +38,7 @@ FHIR_CHANGE = {
     ],
 }
 SAMPLES = {"token": "x", "date": "2024-01", "string": "a", "quantity": "1", "uri": "urn:x", "reference": "Patient/1"}
-SAMPLES |= {"composite": "a$1"}
+SAMPLES |= {"composite": "a$2024"}
 NOT_OFFERED = {400, 404, 405}
 
 

@@ -292,7 +292,34 @@ def test_what_is_searched_is_what_is_shown(ehr, new_ehr, bridge, visit):
             filter_ = Filter("default", Keys(param, (value,)))
             page = bridge.store.read(lambda conn, f=filter_: rows.search(conn, f, after=None, count=500))
             assert {str(row.seq) for row in page.rows} & {one["id"] for one in events} == ids, (searched[param], value)
-    assert {param for param, _ in shown} >= searched.keys()
+    never = {"agent-name", "agent-role", "entity-name", "policy", "site"}  # our AuditEvents have no such elements
+    assert {searched[param] for param in searched.keys() - {param for param, _ in shown}} == never
+
+
+@pytest.mark.parametrize("name", ["agent-name", "agent-role", "entity-name", "policy", "site"])
+def test_what_no_audit_event_tells_finds_none_and_is_missing_in_all(ehr, name):
+    assert ehr.get(f"AuditEvent?{name}=x", Prefer="handling=strict").found == []
+    assert ehr.get(f"AuditEvent?{name}:missing=false").found == []
+    assert ehr.get(f"AuditEvent?{name}:missing=true").json["total"] > 0
+
+
+def test_audit_events_are_found_by_what_they_are_about(ehr, visit):
+    ehr.get(f"Encounter/{visit}", X_Request_Id="r-1")
+    ehr.get("Encounter?status=planned", X_Request_Id="r-2")
+    ehr.get("Encounter/none", X_Request_Id="r-3")
+
+    def found(asked):
+        events = ehr.get(f"AuditEvent?{asked}&_count=200", Prefer="handling=strict").found
+        return {one["entity"][-1]["what"]["identifier"]["value"] for one in events} & {"r-1", "r-2", "r-3"}
+
+    assert found("entity-role=24") == {"r-2"}
+    assert found("entity-role=4") == {"r-1", "r-3"}
+    assert found(f"entity-role={HL7}object-role|1") == {"r-1"}
+    assert found("entity-role:not=4") == {"r-2"}
+    assert found("entity-type=4") == {"r-3"}
+    assert found("entity-type=XrequestId") == {"r-1", "r-2", "r-3"}
+    assert found(f"altid={ehr.name}") == {"r-1", "r-2", "r-3"}
+    assert found("altid=nobody") == set()
 
 
 def test_audit_events_are_found_by_time(ehr):

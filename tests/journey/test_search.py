@@ -124,6 +124,68 @@ def test_of_a_sort_what_is_not_known_is_left_out_and_said(people):
     assert len(matches(answer, "outcome") if "id" in answer.found[-1] else answer.found[-1]["issue"]) == 1
 
 
+# --- parameters that FHIR defines otherwise than by an element alone -----------------------
+
+
+def test_a_patient_is_found_by_whether_they_died(ehr):
+    patient(ehr, "a", deceasedBoolean=True)
+    patient(ehr, "b", deceasedDateTime="2026-03-01")
+    patient(ehr, "c", deceasedBoolean=False)
+    patient(ehr, "d")
+
+    assert sorted(matches(ehr.get("Patient?deceased=true"))) == ["a", "b"]
+    assert sorted(matches(ehr.get("Patient?deceased=false"))) == ["c", "d"]
+    assert sorted(matches(ehr.get("Patient?deceased:not=true"))) == ["c", "d"]
+    assert matches(ehr.get("Patient?deceased:missing=true")) == []
+
+
+def test_an_observation_is_found_by_a_code_together_with_a_date(ehr):
+    for id_, code, date in [
+        ("a", "8665-2", "2026-03-01"),
+        ("b", "8665-2", "2026-05-01"),
+        ("c", "9999-9", "2026-05-01"),
+    ]:
+        observation = {"resourceType": "Observation", "id": id_, "status": "final", "valueDateTime": date}
+        ehr.put(
+            f"Observation/{id_}", observation | {"code": {"coding": [{"system": "http://loinc.org", "code": code}]}}
+        )
+
+    def found(value):
+        return sorted(matches(ehr.get(f"Observation?code-value-date={value}", Prefer="handling=strict")))
+
+    assert found("8665-2$2026-05") == ["b"]
+    assert found("http://loinc.org|8665-2$lt2026-05") == ["a"]
+    assert found("8665-2$gt2026-02") == ["a", "b"]
+    assert found("8665-2$sa2026-05-01") == []
+    assert found("8665-2$ne2026-05-01,9999-9$ge2026-05-01") == ["a", "c"]
+
+
+def test_a_device_is_found_by_its_udi(ehr):
+    carrier = {"deviceIdentifier": "09504000059118", "carrierHRF": "(01)09504000059118(17)141120"}
+    ehr.put("Device/a", {"resourceType": "Device", "id": "a", "udiCarrier": [carrier]})
+
+    assert matches(ehr.get("Device?udi-di=09504000059118")) == ["a"]
+    assert matches(ehr.get("Device?udi-carrier=(01)0950")) == ["a"]
+    assert matches(ehr.get("Device?udi-di=1")) == []
+
+
+@pytest.mark.parametrize("name", ["_text", "_content", "_list", "_filter", "_query", "_contained"])
+def test_a_parameter_of_all_types_that_is_not_served_is_refused_or_visibly_ignored(people, name):
+    strict = people.get(f"Patient?{name}=x&gender=male", Prefer="handling=strict")
+    lenient = people.get(f"Patient?{name}=x&gender=male", Prefer="handling=lenient")
+    found = lenient.json["entry"]
+
+    assert (strict.status, strict.issue["code"]) == (400, "not-supported")
+    assert name in strict.issue["details"]["text"]
+    assert matches(lenient) == ["c"]
+    assert self_query(lenient) == [("gender", "male")]
+    (issue,) = found[-1]["resource"]["issue"]
+    assert (found[-1]["search"]["mode"], issue["severity"]) == ("outcome", "warning")
+    assert name in issue["details"]["text"]
+    assert people.call("DELETE", f"Patient?{name}=x&gender=male").status == 400
+    assert people.get("Patient?gender=male").json["total"] == 1
+
+
 # --- numbers ------------------------------------------------------------------------------
 
 

@@ -52,12 +52,16 @@ class Contains:
 
 @dataclass(frozen=True)
 class Within:
-    """A range key of `param` compares by `prefix` with the range from `low` to `high`, both ends included."""
+    """A range key of `param` compares by `prefix` with the range from `low` to `high`, both ends included.
+
+    Only keys that begin with `begins` are compared.
+    """
 
     param: int
     prefix: Prefix
     low: str
     high: str
+    begins: str = ""
 
 
 @dataclass(frozen=True)

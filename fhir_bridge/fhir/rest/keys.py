@@ -56,9 +56,9 @@ def keys_of(json: Json, *, base: str | None = None) -> tuple[SearchKey, ...]:
 
 def _all(row: Served, json: Json, base: str | None) -> Iterator[SearchKey]:
     for param in (*row.params, *COMMON):
-        for path in param.paths:
-            for value in values_at(json, path):
-                yield from _ENCODERS[param.type](param, value, base)
+        found = (value for path in param.paths for value in values_at(json, path))
+        for value in [any(one is not False for one in found)] if param.whether else found:
+            yield from _ENCODERS[param.type](param, value, base)
     yield from _compartment(PATIENT_COMPARTMENT, "Patient", row.patient, (json, base))
     yield from _compartment(ENCOUNTER_COMPARTMENT, "Encounter", row.encounter, (json, base))
 

@@ -47,8 +47,9 @@ class Param:
     leaves those whose `system` is `phone`. `targets` are the
     types a reference may point at: others at the same path are not indexed. `system` is
     the code system of an element of type `code`. A composite has `parts`, whose paths begin
-    at each element that its own paths lead to. A parameter without paths is answered by the
-    store itself.
+    at each element that its own paths lead to. `whether`: every resource has a key, which says
+    whether one of the elements is there and not false. A parameter without paths is answered by
+    the store itself.
     """
 
     number: int
@@ -58,6 +59,7 @@ class Param:
     targets: tuple[str, ...] = ANY
     system: str | None = None
     parts: tuple[Param, ...] = ()
+    whether: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from typing import Final
 
 from fhir_bridge.fhir.rest.offer import THIS, Param, ParamType, composite, date, reference, string, token
 
-_HL7 = "http://hl7.org/fhir/"
+HL7 = "http://hl7.org/fhir/"
 _NAME_PARTS = ("name.family", "name.given", "name.text", "name.prefix", "name.suffix")
 _SUBJECTS = ("Patient", "Practitioner", "PractitionerRole", "Group", "Device", "Specimen", "Location")
 _PARTICIPANTS = ("Practitioner", "PractitionerRole", "RelatedPerson")
-_AUTHORS = ("Practitioner", "PractitionerRole", "Organization", "Device", "Patient", "RelatedPerson")
+AUTHORS = ("Practitioner", "PractitionerRole", "Organization", "Device", "Patient", "RelatedPerson")
 _SOURCES = ("DocumentReference", "ImagingStudy", "Media", "QuestionnaireResponse", "Observation", "MolecularSequence")
 _ADDRESS_PARTS = tuple(
     f"address.{part}" for part in ("line", "city", "district", "state", "postalCode", "country", "text")
@@ -41,7 +41,7 @@ _PARTS = (
 
 ENCOUNTER: Final = (
     token(100, "identifier", "identifier"),
-    token(101, "status", "status", system=_HL7 + "encounter-status"),
+    token(101, "status", "status", system=HL7 + "encounter-status"),
     token(102, "class", "class"),
     token(103, "type", "type"),
     date(104, "date", "period"),
@@ -71,7 +71,7 @@ PATIENT: Final = (
     string(202, "family", "name.family"),
     string(203, "given", "name.given"),
     date(204, "birthdate", "birthDate"),
-    token(205, "gender", "gender", system=_HL7 + "administrative-gender"),
+    token(205, "gender", "gender", system=HL7 + "administrative-gender"),
     token(206, "active", "active"),
     token(207, "telecom", "telecom"),
     string(208, "address", *_ADDRESS_PARTS),
@@ -86,7 +86,8 @@ PATIENT: Final = (
     reference(217, "link", "link.other", "Patient", "RelatedPerson"),
     token(218, "phone", "telecom[system=phone]"),
     token(219, "email", "telecom[system=email]"),
-    token(220, "address-use", "address.use", system=_HL7 + "address-use"),
+    token(220, "address-use", "address.use", system=HL7 + "address-use"),
+    Param(221, "deceased", "token", ("deceasedBoolean", "deceasedDateTime"), whether=True),
 )
 
 PRACTITIONER: Final = (
@@ -95,7 +96,7 @@ PRACTITIONER: Final = (
     string(302, "family", "name.family"),
     string(303, "given", "name.given"),
     token(304, "active", "active"),
-    token(305, "gender", "gender", system=_HL7 + "administrative-gender"),
+    token(305, "gender", "gender", system=HL7 + "administrative-gender"),
     token(306, "telecom", "telecom"),
     string(307, "address", *_ADDRESS_PARTS),
     token(308, "communication", "communication"),
@@ -105,7 +106,7 @@ PRACTITIONER: Final = (
     string(312, "address-postalcode", "address.postalCode"),
     string(313, "address-state", "address.state"),
     string(314, "address-country", "address.country"),
-    token(315, "address-use", "address.use", system=_HL7 + "address-use"),
+    token(315, "address-use", "address.use", system=HL7 + "address-use"),
 )
 
 ORGANIZATION: Final = (
@@ -119,18 +120,19 @@ ORGANIZATION: Final = (
     string(407, "address-postalcode", "address.postalCode"),
     string(408, "address-state", "address.state"),
     string(409, "address-country", "address.country"),
-    token(410, "address-use", "address.use", system=_HL7 + "address-use"),
+    token(410, "address-use", "address.use", system=HL7 + "address-use"),
+    reference(411, "endpoint", "endpoint", "Endpoint"),
 )
 
 MEDIA: Final = (
     token(500, "identifier", "identifier"),
-    token(501, "status", "status", system=_HL7 + "event-status"),
+    token(501, "status", "status", system=HL7 + "event-status"),
     token(502, "type", "type"),
     reference(503, "patient", "subject", "Patient"),
     reference(504, "subject", "subject", *_SUBJECTS),
     reference(505, "encounter", "encounter", "Encounter"),
     date(506, "created", "createdDateTime", "createdPeriod"),
-    reference(507, "operator", "operator", *_AUTHORS, "CareTeam"),
+    reference(507, "operator", "operator", *AUTHORS, "CareTeam"),
     reference(508, "device", "device", "Device", "DeviceMetric"),
     token(509, "modality", "modality"),
     token(510, "view", "view"),
@@ -141,7 +143,7 @@ MEDIA: Final = (
 OBSERVATION: Final = (
     token(600, "code", "code"),
     token(601, "category", "category"),
-    token(602, "status", "status", system=_HL7 + "observation-status"),
+    token(602, "status", "status", system=HL7 + "observation-status"),
     date(
         603,
         "date",
@@ -182,26 +184,27 @@ OBSERVATION: Final = (
     composite(632, "code-value-string", THIS, _CODE, ("string", ("valueString",))),
     composite(633, "component-code-value-quantity", "component", _CODE, ("quantity", ("valueQuantity",))),
     composite(634, "component-code-value-concept", "component", _CODE, ("token", ("valueCodeableConcept",))),
+    composite(635, "code-value-date", THIS, _CODE, ("date", ("valueDateTime", "valuePeriod"))),
     composite(636, "combo-code-value-quantity", (THIS, "component"), _CODE, ("quantity", ("valueQuantity",))),
     composite(637, "combo-code-value-concept", (THIS, "component"), _CODE, ("token", ("valueCodeableConcept",))),
 )
 
 DOCUMENT_REFERENCE: Final = (
     token(700, "identifier", "identifier", "masterIdentifier"),
-    token(701, "status", "status", system=_HL7 + "document-reference-status"),
+    token(701, "status", "status", system=HL7 + "document-reference-status"),
     token(702, "type", "type"),
     token(703, "category", "category"),
     reference(704, "patient", "subject", "Patient"),
     reference(705, "subject", "subject", "Patient", "Practitioner", "Group", "Device"),
     date(706, "date", "date"),
     reference(707, "encounter", "context.encounter", "Encounter"),
-    reference(708, "author", "author", *_AUTHORS),
+    reference(708, "author", "author", *AUTHORS),
     date(709, "period", "context.period"),
     reference(710, "related", "context.related"),
     reference(711, "authenticator", "authenticator", "Practitioner", "PractitionerRole", "Organization"),
     reference(712, "custodian", "custodian", "Organization"),
     reference(713, "relatesto", "relatesTo.target", "DocumentReference"),
-    token(714, "relation", "relatesTo.code", system=_HL7 + "document-relationship-type"),
+    token(714, "relation", "relatesTo.code", system=HL7 + "document-relationship-type"),
     token(715, "security-label", "securityLabel"),
     token(716, "contenttype", "content.attachment.contentType", system="urn:ietf:bcp:13"),
     token(717, "language", "content.attachment.language", system="urn:ietf:bcp:47"),
@@ -215,7 +218,7 @@ DOCUMENT_REFERENCE: Final = (
 )
 
 TASK: Final = (
-    token(800, "status", "status", system=_HL7 + "task-status"),
+    token(800, "status", "status", system=HL7 + "task-status"),
     token(801, "code", "code"),
     reference(802, "focus", "focus"),
     reference(803, "subject", "for"),
@@ -224,54 +227,43 @@ TASK: Final = (
     token(806, "identifier", "identifier"),
     date(807, "authored-on", "authoredOn"),
     date(808, "modified", "lastModified"),
-    token(809, "intent", "intent", system=_HL7 + "task-intent"),
-    token(810, "priority", "priority", system=_HL7 + "request-priority"),
+    token(809, "intent", "intent", system=HL7 + "task-intent"),
+    token(810, "priority", "priority", system=HL7 + "request-priority"),
     token(811, "business-status", "businessStatus"),
     token(812, "group-identifier", "groupIdentifier"),
-    reference(813, "owner", "owner", *_AUTHORS, "CareTeam", "HealthcareService"),
-    reference(814, "requester", "requester", *_AUTHORS),
+    reference(813, "owner", "owner", *AUTHORS, "CareTeam", "HealthcareService"),
+    reference(814, "requester", "requester", *AUTHORS),
     reference(815, "part-of", "partOf", "Task"),
     reference(816, "based-on", "basedOn"),
     date(817, "period", "executionPeriod"),
     token(818, "performer", "performerType"),
 )
 
-PROVENANCE: Final = (
-    reference(900, "target", "target"),
-    date(901, "recorded", "recorded"),
-    reference(902, "agent", "agent.who", *_AUTHORS),
-    reference(903, "patient", "target", "Patient"),
-    token(904, "agent-role", "agent.role"),
-    token(905, "agent-type", "agent.type"),
-    reference(906, "entity", "entity.what"),
-    date(907, "when", "occurredDateTime", "occurredPeriod"),
-    reference(908, "location", "location", "Location"),
-    token(909, "signature-type", "signature.type"),
-)
-
 DEVICE: Final = (
     token(1000, "identifier", "identifier"),
     token(1001, "type", "type"),
     string(1002, "device-name", "deviceName.name", "type.coding.display", "type.text"),
-    token(1003, "status", "status", system=_HL7 + "device-status"),
+    token(1003, "status", "status", system=HL7 + "device-status"),
     string(1004, "manufacturer", "manufacturer"),
     string(1005, "model", "modelNumber"),
     reference(1006, "organization", "owner", "Organization"),
     reference(1007, "patient", "patient", "Patient"),
     reference(1008, "location", "location", "Location"),
     Param(1009, "url", "uri", ("url",)),
+    string(1010, "udi-carrier", "udiCarrier.carrierHRF"),
+    string(1011, "udi-di", "udiCarrier.deviceIdentifier"),
 )
 
 COMPOSITION: Final = (
     token(1100, "identifier", "identifier"),
-    token(1101, "status", "status", system=_HL7 + "composition-status"),
+    token(1101, "status", "status", system=HL7 + "composition-status"),
     token(1102, "type", "type"),
     token(1103, "category", "category"),
     date(1104, "date", "date"),
     reference(1105, "patient", "subject", "Patient"),
     reference(1106, "subject", "subject"),
     reference(1107, "encounter", "encounter", "Encounter"),
-    reference(1108, "author", "author", *_AUTHORS),
+    reference(1108, "author", "author", *AUTHORS),
     string(1109, "title", "title"),
     reference(1110, "attester", "attester.party", *_PARTICIPANTS, "Patient", "Organization"),
     token(
@@ -281,17 +273,6 @@ COMPOSITION: Final = (
     reference(1113, "entry", "section.entry"),
     token(1114, "context", "event.code"),
     date(1115, "period", "event.period"),
-)
-
-AUDIT_EVENT: Final = (
-    token(1200, "action", "action", system=_HL7 + "audit-event-action"),
-    date(1201, "date", "recorded"),
-    reference(1202, "agent", "agent.who", *_AUTHORS),
-    reference(1203, "patient", "entity.what", "Patient"),
-    reference(1204, "entity", "entity.what"),
-    token(1205, "outcome", "outcome", system="http://terminology.hl7.org/CodeSystem/audit-event-outcome"),
-    token(1206, "subtype", "subtype"),
-    token(1207, "type", "type"),
-    reference(1208, "source", "source.observer", *_AUTHORS),
-    string(1209, "address", "agent.network.address"),
+    token(1116, "related-id", "relatesTo.targetIdentifier"),
+    reference(1117, "related-ref", "relatesTo.targetReference", "Composition"),
 )

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from fhir_bridge.errors import BadParameter, Issue, NoSuchRoute, NotSupported
 from fhir_bridge.fhir.rest import encode
 from fhir_bridge.fhir.rest.criteria import Chained, Criterion, Include, Reversed, SearchRequest, Sort
-from fhir_bridge.fhir.rest.served import BY_TYPE, Param, Served, targets_of
+from fhir_bridge.fhir.rest.served import BY_TYPE, NOT_SERVED, Param, Served, targets_of
 from fhir_bridge.fhir.rest.values import criterion, joined
 
 if TYPE_CHECKING:
@@ -57,13 +57,22 @@ def parse(
             raise BadParameter("A search parameter holds a character that text cannot have")
         reading.take(name, value)
     if strict and reading.unknown:
-        raise NotSupported(f"{reading.unknown[0]} is not a search parameter here; leave it out or ask leniently")
+        raise NotSupported(f"{not_served(reading.unknown[0])}; leave it out or ask leniently")
     return reading.request()
 
 
 def query_of(request: SearchRequest) -> str:
     """Rebuild the query of the self link: only what was used, in the order it was asked."""
     return urlencode(request.used, safe="/:|,")
+
+
+def not_served(name: str) -> str:
+    """Say that a parameter is not searched by, and why not where that is known."""
+    head = name.partition(":")[0]
+    if head in _RESULT:
+        return f"{name} names what is not known here"
+    reason = NOT_SERVED.get(head)
+    return f"{name} is not a search parameter here" + (f": {reason}" if reason else "")
 
 
 def _searched(type_: str | None, given: list[tuple[str, str]], among: tuple[str, ...]) -> tuple[Served, ...]:

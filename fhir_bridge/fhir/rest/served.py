@@ -20,7 +20,6 @@ from fhir_bridge.fhir.rest.offer import (
     SystemInteraction,
 )
 from fhir_bridge.fhir.rest.parameters import (
-    AUDIT_EVENT,
     COMPOSITION,
     DEVICE,
     DOCUMENT_REFERENCE,
@@ -30,9 +29,9 @@ from fhir_bridge.fhir.rest.parameters import (
     ORGANIZATION,
     PATIENT,
     PRACTITIONER,
-    PROVENANCE,
     TASK,
 )
+from fhir_bridge.fhir.rest.parameters_records import AUDIT_EVENT, PROVENANCE
 
 __all__ = [
     "ANY",
@@ -41,6 +40,7 @@ __all__ = [
     "ENCOUNTER_COMPARTMENT",
     "HIGHEST_NUMBER",
     "IDENTIFIER",
+    "NOT_SERVED",
     "OF_TYPE",
     "PATIENT_COMPARTMENT",
     "SERVED",
@@ -82,6 +82,17 @@ SERVED: Final = (
     ),
     Served("AuditEvent", ("read", "search-type"), AUDIT_EVENT, apart=True),
 )
+
+# Parameters that FHIR gives every type and that are not served, with the reason.
+NOT_SERVED: Final = {
+    "_text": "words are not indexed; string parameters and their :contains find text",
+    "_content": "words are not indexed; string parameters and their :contains find text",
+    "_list": "List is not served",
+    "_filter": "parameters, their modifiers, commas, chains and _has say what is wanted",
+    "_query": "there are no named queries",
+    "_contained": "contained resources are found with the resource that holds them",
+    "_containedType": "contained resources are found with the resource that holds them",
+}
 
 SYSTEM: Final[tuple[SystemInteraction, ...]] = ("transaction", "batch", "search-system", "history-system")
 

@@ -259,7 +259,8 @@ def _paired(first: str, second: Criterion) -> Criterion:
         case StartsWith(param, text):
             return StartsWith(param, encode.together(first, text))
         case Within(param, prefix, low, high):
-            return Within(param, prefix, encode.together(first, low), encode.together(first, high))
+            low, high, begins = (encode.together(first, each) for each in (low, high, ""))
+            return Within(param, prefix, low, high, begins)
     raise NotImplementedError(second)
 
 

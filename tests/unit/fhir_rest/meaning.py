@@ -20,7 +20,11 @@ def holds(criterion: Criterion, keys: tuple[SearchKey, ...]) -> bool:  # noqa: P
         case Contains(param, text):
             return any(key.param == param and text in key.val for key in keys)
         case Within():
-            return any(key.param == criterion.param and _within(criterion, key) for key in keys)
+            return any(
+                key.param == criterion.param and _within(criterion, key)
+                for key in keys
+                if key.val.startswith(criterion.begins)
+            )
         case Present(param):
             return any(key.param == param for key in keys)
         case Either(alternatives):

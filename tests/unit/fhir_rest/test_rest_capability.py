@@ -54,7 +54,7 @@ def test_only_what_is_searched_is_written_by_criteria(statement: dict):
 
 
 def test_every_declared_parameter_is_one_that_a_search_understands(statement: dict):
-    sample = {"date": "2024", "quantity": "1", "composite": "a$1"}
+    sample = {"date": "2024", "quantity": "1", "composite": "a$2024"}
     for type_, entry in resources(statement).items():
         for param in entry.get("searchParam", []):
             parse(type_, [(param["name"], sample.get(param["type"], "1"))], strict=True)

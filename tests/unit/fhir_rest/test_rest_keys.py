@@ -222,6 +222,19 @@ def test_a_boolean_is_a_token():
     assert values(json, number("Device", "type")) == {"true", "false"}
 
 
+@pytest.mark.parametrize(
+    ("element", "died"),
+    [
+        ({}, "false"),
+        ({"deceasedBoolean": False}, "false"),
+        ({"deceasedBoolean": True}, "true"),
+        ({"deceasedDateTime": "2026-03"}, "true"),
+    ],
+)
+def test_every_patient_is_dead_or_not(element: dict, died: str):
+    assert values({"resourceType": "Patient", **element}, number("Patient", "deceased")) == {died}
+
+
 @pytest.mark.parametrize("json", [{}, {"resourceType": "Claim", "id": "1"}, {"resourceType": 7}])
 def test_what_is_not_served_has_no_keys(json: dict):
     assert keys_of(json) == ()

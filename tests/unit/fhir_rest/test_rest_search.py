@@ -26,8 +26,8 @@ from fhir_bridge.fhir.rest.criteria import (
     Without,
 )
 from fhir_bridge.fhir.rest.keys import keys_of
-from fhir_bridge.fhir.rest.search import MOST_PARAMETERS, parse, query_of
-from fhir_bridge.fhir.rest.served import BY_TYPE, IDENTIFIER, OF_TYPE, TEXT
+from fhir_bridge.fhir.rest.search import MOST_PARAMETERS, not_served, parse, query_of
+from fhir_bridge.fhir.rest.served import BY_TYPE, IDENTIFIER, NOT_SERVED, OF_TYPE, TEXT
 from fhir_bridge.fhir.rest.values import MOST_ALTERNATIVES
 
 BASE = "https://bridge/fhir"
@@ -247,6 +247,12 @@ def test_has_goes_one_step_back():
         "_has:Observation",
         "_type",
         "_text",
+        "_content",
+        "_list",
+        "_filter",
+        "_query",
+        "_contained",
+        "_containedType",
         "_has",
     ],
 )
@@ -259,6 +265,19 @@ def test_an_unknown_parameter_is_left_out_with_a_word_or_refused_strictly(name: 
     with pytest.raises(NotSupported) as refused:
         parse("Encounter", [(name, "1")], strict=True)
     assert name in refused.value.text
+
+
+@pytest.mark.parametrize("name", NOT_SERVED)
+def test_why_a_parameter_of_every_type_is_not_served_is_said(name: str):
+    with pytest.raises(NotSupported) as refused:
+        parse("Patient", [(name, "1")], strict=True)
+
+    assert NOT_SERVED[name] in refused.value.text
+    assert NOT_SERVED[name] in not_served(f"{name}:exact")
+
+
+def test_what_a_result_parameter_names_is_not_called_a_parameter():
+    assert not_served("_sort") == "_sort names what is not known here"
 
 
 def test_an_unknown_name_is_repeated_only_when_it_looks_like_one():
@@ -594,6 +613,9 @@ LATER = {
         {"code": "signs", "target": {"reference": "DocumentReference/2"}},
     ],
 }
+DATED = PRESSURE | {"valueQuantity": None, "valueDateTime": "2026-03-01"}
+OVER = PRESSURE | {"valueQuantity": None, "valuePeriod": {"start": "2026-03-01", "end": "2026-03-09"}}
+OPEN = PRESSURE | {"valueQuantity": None, "valuePeriod": {"start": "2026-03-01"}}
 NOTED = PRESSURE | {"valueQuantity": None, "valueString": "Sore Throat"}
 
 
@@ -613,6 +635,23 @@ NOTED = PRESSURE | {"valueQuantity": None, "valueString": "Sore Throat"}
         (PRESSURE, "component-code-value-concept:missing=true", False),
         (NOTED, "code-value-string=85354-9$sore", True),
         (NOTED, "code-value-string=85354-9$throat", False),
+        (DATED, "code-value-date=85354-9$2026-03", True),
+        (DATED, "code-value-date=urn:loinc|85354-9$2026-03-01", True),
+        (DATED, "code-value-date=85354-9$2026-04", False),
+        (DATED, "code-value-date=85354-9$ne2026-04", True),
+        (DATED, "code-value-date=85354-9$ge2026-03-01", True),
+        (DATED, "code-value-date=85354-9$gt2026-03-01", False),
+        (DATED, "code-value-date=85354-9$lt2026-03-02", True),
+        (DATED, "code-value-date=85354-8$gt2026-02", False),
+        (DATED, "code-value-date=85354-8$sa2026-02", False),
+        (DATED, "code-value-date=85354-8$ne2026-02", False),
+        (DATED, "code-value-date=9$lt2026-04", False),
+        (DATED, "code-value-date=9$eb2026-04", False),
+        (OVER, "code-value-date=85354-9$gt2026-03-05", True),
+        (OVER, "code-value-date=85354-9$eb2026-03-09", False),
+        (OVER, "code-value-date=85354-9$eb2026-03-10", True),
+        (OPEN, "code-value-date=85354-9$gt2030", True),
+        (OPEN, "code-value-date=85354-9$le2026-03-02", True),
         (LATER, "relationship=DocumentReference/1$replaces", True),
         (LATER, "relationship=2$replaces", False),
         (LATER, "relationship=2$signs", True),

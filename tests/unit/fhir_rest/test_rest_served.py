@@ -19,12 +19,12 @@ Encounter reason-code 115 reason-reference 116 diagnosis 117 appointment 118 epi
 Encounter account 121 special-arrangement 122
 Patient identifier 200 name 201 family 202 given 203 birthdate 204 gender 205 active 206 telecom 207 address 208
 Patient address-city 209 address-postalcode 210 address-state 211 address-country 212 language 213 death-date 214
-Patient general-practitioner 215 organization 216 link 217 phone 218 email 219 address-use 220
+Patient general-practitioner 215 organization 216 link 217 phone 218 email 219 address-use 220 deceased 221
 Practitioner identifier 300 name 301 family 302 given 303 active 304 gender 305 telecom 306 address 307
 Practitioner communication 308 phone 309 email 310 address-city 311 address-postalcode 312 address-state 313
 Practitioner address-country 314 address-use 315
 Organization identifier 400 name 401 active 402 type 403 address 404 partof 405
-Organization address-city 406 address-postalcode 407 address-state 408 address-country 409 address-use 410
+Organization address-city 406 address-postalcode 407 address-state 408 address-country 409 address-use 410 endpoint 411
 Media identifier 500 status 501 type 502 patient 503 subject 504 encounter 505 created 506 operator 507 device 508
 Media modality 509 view 510 site 511 based-on 512
 Observation code 600 category 601 status 602 date 603 patient 604 subject 605 encounter 606 derived-from 607
@@ -34,7 +34,7 @@ Observation component-code 622 component-value-concept 623 component-value-quant
 Observation component-data-absent-reason 625 combo-code 626 combo-value-concept 627 combo-value-quantity 628
 Observation combo-data-absent-reason 629 code-value-quantity 630 code-value-concept 631 code-value-string 632
 Observation component-code-value-quantity 633 component-code-value-concept 634
-Observation combo-code-value-quantity 636 combo-code-value-concept 637
+Observation code-value-date 635 combo-code-value-quantity 636 combo-code-value-concept 637
 DocumentReference identifier 700 status 701 type 702 category 703 patient 704 subject 705 date 706 encounter 707
 DocumentReference author 708 period 709 related 710 authenticator 711 custodian 712 relatesto 713 relation 714
 DocumentReference security-label 715 contenttype 716 language 717 location 718 format 719 event 720 facility 721
@@ -45,11 +45,13 @@ Task period 817 performer 818
 Provenance target 900 recorded 901 agent 902 patient 903 agent-role 904 agent-type 905 entity 906 when 907
 Provenance location 908 signature-type 909
 Device identifier 1000 type 1001 device-name 1002 status 1003 manufacturer 1004 model 1005 organization 1006
-Device patient 1007 location 1008 url 1009
+Device patient 1007 location 1008 url 1009 udi-carrier 1010 udi-di 1011
 Composition identifier 1100 status 1101 type 1102 category 1103 date 1104 patient 1105 subject 1106 encounter 1107
 Composition author 1108 title 1109 attester 1110 confidentiality 1111 section 1112 entry 1113 context 1114 period 1115
+Composition related-id 1116 related-ref 1117
 AuditEvent action 1200 date 1201 agent 1202 patient 1203 entity 1204 outcome 1205 subtype 1206 type 1207 source 1208
-AuditEvent address 1209
+AuditEvent address 1209 agent-name 1210 agent-role 1211 altid 1212 entity-name 1213 entity-role 1214
+AuditEvent entity-type 1215 policy 1216 site 1217
 """
 
 

@@ -63,9 +63,10 @@ leaves = st.one_of(
     st.builds(Prefix, st.just(TEXT), texts | st.just("\0")),
     st.builds(Contains, st.just(TEXT), texts | st.just("\0")),
     st.builds(
-        lambda span, prefix: Between(DATE, *sorted(span), prefix),
+        lambda span, prefix, begins: Between(DATE, *sorted(span), prefix, begins),
         st.tuples(days, days),
         st.sampled_from(["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"]),
+        st.just("") | days,
     ),
     st.builds(Present, st.sampled_from([TOKEN, REFERENCE, TEXT, DATE, 9])),
     st.builds(OfType, st.sampled_from([("Patient",), ("Encounter",), TYPES, ()])),
@@ -130,7 +131,7 @@ def holds(node, it: Version, now: list[Version]) -> bool:  # noqa: C901, PLR0911
             early = node.low_ms is not None and it.at_ms < node.low_ms
             return not early and (node.below_ms is None or it.at_ms < node.below_ms)
         case Between():
-            return any(compared(node, val, high) for val, high in it.of(node.param))
+            return any(compared(node, val, high) for val, high in it.of(node.param) if val.startswith(node.begins))
         case Present():
             return bool(it.of(node.param))
         case OfType():

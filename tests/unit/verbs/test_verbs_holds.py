@@ -45,10 +45,11 @@ told = st.one_of(
     st.builds(Contains, st.just(WORD), words),
     st.builds(Present, st.sampled_from([WORD, DAY])),
     st.builds(
-        lambda low, high, prefix: Between(DAY, *sorted((low, high)), prefix),
+        lambda low, high, prefix, begins: Between(DAY, *sorted((low, high)), prefix, begins),
         days,
         days,
         st.sampled_from(["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"]),
+        st.just("") | days,
     ),
     st.sampled_from([ALL, NOTHING, OfType(("Patient",)), OfType(("Encounter",)), Ids(("1",)), Ids(("2",))]),
 )
