@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import and_, delete, func, select, tuple_, update
+from sqlalchemy import and_, delete, select, tuple_, update
 
 from fhir_bridge.store import subject, tables
 from fhir_bridge.store.versions import NewVersion, put
@@ -26,14 +26,19 @@ def entomb(conn: Connection, tenant: str, places: Sequence[Place]) -> Counter[st
     for some in subject.chunks(places):
         mine = and_(_V.tenant == tenant, subject.among(some))
         standing = conn.execute(select(_V.type, _V.id).where(mine, _V.until.is_(None), ~_V.deleted)).all()
-        k = tables.key.c
-        mine_keys = delete(tables.key).where(k.tenant == tenant, k.seq.in_(select(_V.seq).where(mine)))
-        counts["search_keys"] += conn.execute(mine_keys).rowcount
-        counts["versions"] += conn.execute(select(func.count()).select_from(tables.version).where(mine)).scalar_one()
-        blank = {"body": "", "deleted": True, "method": "DELETE", "author": None}
-        conn.execute(update(tables.version).where(mine).values(blank))
+        counts += blank(conn, tenant, subject.among(some))
         put(conn, tenant, [NewVersion(row.type, row.id, "", "", (), "DELETE", None) for row in standing])
     return counts
+
+
+def blank(conn: Connection, tenant: str, which: ColumnElement[bool]) -> Counter[str]:
+    """Leave of versions that they were there: no word, and no key to be found by."""
+    mine = and_(_V.tenant == tenant, which)
+    k = tables.key.c
+    keys = conn.execute(delete(tables.key).where(k.tenant == tenant, k.seq.in_(select(_V.seq).where(mine)))).rowcount
+    nothing = {"body": "", "deleted": True, "method": "DELETE", "author": None}
+    blanked = conn.execute(update(tables.version).where(mine).values(nothing)).rowcount
+    return Counter(search_keys=keys, versions=blanked)
 
 
 def contents(conn: Connection, tenant: str, places: Sequence[Place]) -> list[tuple[str, str]]:

@@ -115,7 +115,7 @@ def destroy(conn: Connection, id_: str, places: Iterable[Place], *, lease_ms: in
     sealed = destruction.contents(conn, this.tenant, here)
     told.audio += [digest for _, digest in sealed]
     told.blobs += [blob for blob, _ in sealed]
-    told.blobs += [*_uploads(conn, this.tenant, here), *_answers(conn, this.tenant, here)]
+    told.blobs += _uploads(conn, this.tenant, here)
     media = [id_ for type_, id_ in here if type_ == "Media"]
     for name, table in (("segments", tables.segment), ("facts", tables.fact)):
         told.counts[name] += destruction.results(conn, table, this.tenant, media)
@@ -153,6 +153,13 @@ class _Told:
         identities = [place for place in places if place[0] in _IDENTITIES]
         for body in subject.bodies(conn, self.tenant, identities):
             self.words |= _words(json.loads(body))
+
+    def is_in(self, asked: str, answer: str) -> bool:
+        """Tell whether a request, as JSON, asks by an id or a word of what was destroyed, or was answered with it."""
+        ids = [place.partition("/")[2] for place in self.ids]
+        words = [json.dumps(word)[1:-1].casefold() for word in self.words]
+        folded = asked.casefold()
+        return any(id_ in asked or id_ in answer for id_ in ids) or any(word in folded for word in words)
 
     @property
     def columns(self) -> dict[str, str]:
@@ -215,19 +222,39 @@ def _uploads(conn: Connection, tenant: str, places: Sequence[Place]) -> list[str
     return blobs
 
 
-def _answers(conn: Connection, tenant: str, places: Sequence[Place]) -> list[str]:
-    """Forget answers that wait to be fetched and tell of what goes; an export may, and can be asked for again."""
+def _answers(conn: Connection, told: _Told) -> list[str]:
+    """Forget answers that wait to be fetched and tell of what went; an export may, and can be asked for again.
+
+    What is being run may have read what stood before: it is run anew.
+    """
     a = tables.asynchronous.c
-    rows = conn.execute(select(a.id, a.kind, a.asked, a.answer, a.files).where(a.tenant == tenant)).all()
-    named = [id_ for _, id_ in places]
-    gone = [row for row in rows if row.kind == "export" or any(id_ in f"{row.asked} {row.answer}" for id_ in named)]
+    mine = a.tenant == told.tenant
+    running = update(tables.asynchronous).where(mine, a.state == "running")
+    conn.execute(running.values(state="queued", owner=None, lease_ms=None))
+    rows = conn.execute(select(a.id, a.kind, a.asked, a.answer, a.files).where(mine)).all()
+    gone = [row for row in rows if row.kind == "export" or told.is_in(row.asked or "", row.answer or "")]
     conn.execute(delete(tables.asynchronous).where(a.id.in_([row.id for row in gone])))
     return [str(file["blob"]) for row in gone for file in json.loads(row.files)]
 
 
+def _past(conn: Connection, this: Erasure) -> int:
+    """Destroy past versions that were about the subject, of resources that now are about another."""
+    named = or_(*(_V.body.contains(f'{before}{this.subject}"', autoescape=True) for before in ('"', "/")))
+    mine = and_(_V.tenant == this.tenant, _V.until.is_not(None), named)
+    seqs = list(conn.execute(select(_V.seq).where(mine)).scalars())
+    for some in subject.chunks(seqs):
+        destruction.blank(conn, this.tenant, _V.seq.in_(some))
+    return len(seqs)
+
+
 def destroyed(conn: Connection, id_: str) -> None:
-    """Note that nothing of the subject is left in the tables."""
-    conn.execute(update(tables.erasure).where(_E.id == id_, _E.state == "intended").values(state="destroyed"))
+    """Destroy what is left beside the resources, and note that nothing of the subject is left in the tables."""
+    this = by_id(conn, id_)
+    told = _Told(this)
+    told.counts["versions"] += _past(conn, this)
+    told.blobs += _answers(conn, told)
+    ended = update(tables.erasure).where(_E.id == id_, _E.state == "intended")
+    conn.execute(ended.values(state="destroyed", **told.columns))
 
 
 def note(conn: Connection, id_: str, *, pseudonyms: int = 0, **values: str | int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from sqlalchemy import and_, or_, select, tuple_
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection
 
+T = TypeVar("T")
 Place = tuple[str, str]  # type, id
 
 _V: Final = tables.version.c
@@ -83,9 +84,9 @@ def among(places: Sequence[Place]) -> ColumnElement[bool]:
     return tuple_(_V.type, _V.id).in_(places)
 
 
-def chunks(places: Sequence[Place]) -> Iterator[Sequence[Place]]:
+def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
     """Cut a list into what one statement takes."""
-    return (places[start : start + AT_ONCE] for start in range(0, len(places), AT_ONCE))
+    return (values[start : start + AT_ONCE] for start in range(0, len(values), AT_ONCE))
 
 
 def _with_keys(conn: Connection, tenant: str, params: Sequence[int], vals: Sequence[str]) -> set[Place]:

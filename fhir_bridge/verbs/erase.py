@@ -41,6 +41,7 @@ _REFERENCE: Final = re.compile(r"(Encounter|Patient)/([A-Za-z0-9\-.]{1,64})")
 _IDS: Final = re.compile(r"[A-Za-z0-9\-.]+")
 _PAGE: Final = 500  # audit rows looked through, and rewritten, at once
 _SECONDS_OF_CALLS: Final = 2  # a worker that was stopped may have one call to Corti under way, and its repetition
+_ERASED: Final = "erased"  # instead of a request id that a client made of what is gone
 _DIGITS: Final = 24
 
 
@@ -156,6 +157,8 @@ class Marks:
         for name, value in (("patient", row.patient), ("user", row.user)):
             if value in self.places:
                 found[name] = pseudonym(chain, str(value))
+        if self._names(row.request):
+            found["request"] = _ERASED
         if row.query and (found or self._names(row.query)):
             found["query"] = None
         return found
