@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
+from fhir_bridge.origins import origin_of
+
 
 def _listed(value: object) -> object:
     return (value,) if isinstance(value, str) else value
@@ -42,6 +44,16 @@ def _url(value: str) -> str:
 
 
 Url = Annotated[str, AfterValidator(_url)]
+
+
+def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
+    for each in value:
+        if each != origin_of(each):
+            raise ValueError(f"an origin is wanted as browsers send it, such as https://app.example, not {each}")
+    return value
+
+
+Origins = Annotated[Words, AfterValidator(_origins)]
 
 
 class Known(BaseModel):
@@ -105,6 +117,7 @@ class TrustedIssuer(Known):
     scope_names: dict[str, str] = Field({}, description="Its own words, each as SMART scopes")
     scopes: str | None = Field(None, description="The most that its tokens may allow; unset: what they say")
     clients: Words | None = Field(None, description="Which of its clients count; unset: all")
+    origins: Origins = Field((), description="The pages of its browser apps, which may call FHIR here (CORS)")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

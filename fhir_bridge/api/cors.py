@@ -1,5 +1,7 @@
 """CORS: a page of any origin may discover; pages of registered apps may ask for tokens and FHIR (ruling 28).
 
+Apps whose tokens come from a trusted issuer are registered there: their pages are named with it, for FHIR alone.
+
 SMART App Launch 2.2, "Considerations for Cross-Origin Resource Sharing (CORS) support".
 Tokens travel in a header and never in a cookie, so credentials are not allowed.
 """
@@ -7,11 +9,11 @@ Tokens travel in a header and never in a cookie, so credentials are not allowed.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from flask import g, request
 
-from fhir_bridge.api.guard import tokens
+from fhir_bridge.api.guard import bridge, tokens
+from fhir_bridge.origins import origin_of
 
 if TYPE_CHECKING:
     from flask import Flask, Response
@@ -26,8 +28,8 @@ PUBLIC: Final = frozenset(
     )
 )
 # Not the pages at which people sign in: no script has anything to read there.
-_REGISTERED: Final = ("/fhir", "/oauth/token", "/oauth/introspect", "/oauth/revoke")
-_PORTS: Final = {"https": 443, "http": 80}
+_FHIR: Final = "/fhir"
+_REGISTERED: Final = (_FHIR, "/oauth/token", "/oauth/introspect", "/oauth/revoke")
 _METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE"  # which of them a path has, the request itself learns
 _SENT: Final = (
     "Accept, Authorization, Content-Type, If-Match, If-Modified-Since, If-None-Exist, If-None-Match, Prefer, Range, "
@@ -47,27 +49,19 @@ def allow(app: Flask) -> None:
     app.after_request(_tell)
 
 
-def origin_of(uri: str) -> str | None:
-    """Return the origin of a redirect URI as browsers write it (RFC 6454 section 6.1); None for an app without one."""
-    try:
-        parts = urlsplit(uri)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        return None
-    if parts.scheme not in _PORTS or not host:
-        return None
-    shown = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{shown}" + (f":{port}" if port not in {None, _PORTS[parts.scheme]} else "")
-
-
 def _judge() -> None:
     """Decide before anything is answered: a database that does not answer is an error like any other."""
     origin = request.headers.get("Origin")
     g.cors = None
     if request.path in PUBLIC:
         g.cors = "*"
-    elif origin and request.path.startswith(_REGISTERED) and origin in _registered():
+    elif origin and request.path.startswith(_REGISTERED) and (_is_of_issuer(origin) or origin in _registered()):
         g.cors = origin
+
+
+def _is_of_issuer(origin: str) -> bool:
+    issuers = bridge().settings.trusted_issuers
+    return request.path.startswith(_FHIR) and any(origin in issuer.origins for issuer in issuers)
 
 
 def _registered() -> frozenset[str | None]:

@@ -1,9 +1,13 @@
 """Pages in a browser: any may discover, those of registered apps may go on, no other is told that it may."""
 
 import pytest
+from pydantic import ValidationError
 
-from fhir_bridge.api.cors import PUBLIC, origin_of
+from fhir_bridge.api.cors import PUBLIC
+from fhir_bridge.app import create_app
+from fhir_bridge.origins import origin_of
 from fhir_bridge.store import oauth
+from fhir_bridge.trusted import TrustedIssuer
 
 APP = "https://app.example"
 
@@ -113,6 +117,59 @@ def test_a_disabled_app_has_no_pages(registered, bridge):
 def test_what_is_for_operators_and_readers_is_not_for_pages(registered, path):
     with registered.http.get(path, headers={"Origin": APP}) as answer:
         assert cors_of(answer) == set()
+
+
+PAGES = ("https://portal.example", "http://127.0.0.1:9001")
+
+
+@pytest.fixture
+def outside(web_settings):
+    """A bridge that trusts an issuer with two pages, and one without."""
+    trusted = (
+        TrustedIssuer(issuer="https://issuer.example", origins=PAGES),
+        TrustedIssuer(issuer="https://another.example", tenant="north"),
+    )
+    made = create_app(web_settings.model_copy(update={"trusted_issuers": trusted}))
+    yield made.test_client()
+    made.extensions["fhir-bridge"].store.close()
+
+
+@pytest.mark.parametrize("origin", PAGES)
+@pytest.mark.parametrize("path", ["/fhir", "/fhir/Encounter", "/fhir/Binary/1"])
+def test_a_page_whose_tokens_come_from_a_trusted_issuer_may_call_fhir(outside, origin, path):
+    wanted = {"Origin": origin, "Access-Control-Request-Method": "GET"}
+    asked = outside.options(path, headers=wanted)
+    answer = outside.get(path, headers={"Origin": origin, "Authorization": "Bearer of-the-issuer"})
+
+    assert (asked.status_code, answer.status_code) == (200, 401 if path != "/fhir" else answer.status_code)
+    for each in (asked, answer):
+        assert each.headers["Access-Control-Allow-Origin"] == origin
+        assert "Origin" in each.headers["Vary"]
+    assert "Authorization" in asked.headers["Access-Control-Allow-Headers"]
+    assert "WWW-Authenticate" in answer.headers["Access-Control-Expose-Headers"]
+
+
+@pytest.mark.parametrize("path", ["/oauth/token", "/oauth/introspect", "/oauth/revoke", "/oauth/authorize"])
+def test_a_page_whose_tokens_come_from_elsewhere_is_not_told_to_ask_for_them_here(outside, path):
+    with outside.post(path, headers={"Origin": PAGES[0]}) as answer:
+        assert cors_of(answer) == set()
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://portal.example.evil.example", "http://portal.example", "null", "https://x"]
+)
+def test_pages_that_the_issuer_does_not_have_are_not_told_that_they_may(outside, origin):
+    asked = outside.options("/fhir/Encounter", headers={"Origin": origin, "Access-Control-Request-Method": "GET"})
+    answer = outside.get("/fhir/Encounter", headers={"Origin": origin})
+    assert cors_of(asked) == cors_of(answer) == set()
+
+
+@pytest.mark.parametrize(
+    "origin", ["*", "null", "https://App.example", "https://app.example/", "https://app.example:443", ""]
+)
+def test_what_no_browser_sends_as_an_origin_is_no_setting(origin):
+    with pytest.raises(ValidationError, match="as browsers send it"):
+        TrustedIssuer(issuer="https://issuer.example", origins=["https://app.example", origin])
 
 
 @pytest.mark.parametrize(

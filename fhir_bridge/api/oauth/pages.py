@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 from flask import Response, render_template
 
-from fhir_bridge.api.cors import origin_of
 from fhir_bridge.api.guard import bridge, tokens
 from fhir_bridge.api.oauth import choosing
+from fhir_bridge.origins import origin_of
 from fhir_bridge.smart.consent import choices
 
 if TYPE_CHECKING:
