@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,14 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def issuer() -> Iterator[str]:
-    given = {"FHIR_BASE": BASE, "SECRET": SECRET, "BACK": BACK, "PATH": os.environ["PATH"]}
+    with oidc_provider(BACK) as origin:
+        yield origin
+
+
+@contextmanager
+def oidc_provider(back: str) -> Iterator[str]:
+    """Run it, with the bridge as a client that takes people up at `back`; tell where it is."""
+    given = {"FHIR_BASE": BASE, "SECRET": SECRET, "BACK": back, "PATH": os.environ["PATH"]}
     called = [str(NODE), str(INTEROP / "oidc-provider.mjs")]
     with subprocess.Popen(called, env=given, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:  # noqa: S603 - our own script
         try:
@@ -90,32 +98,36 @@ def test_a_person_signs_in_there(issuer):
 
 
 class Form(HTMLParser):
-    """The first form of a page: where it goes, and what it sends by itself."""
+    """The first form of a page whose action ends in `action`: where it goes, and what it sends by itself."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, action: str = "") -> None:
         super().__init__()
         self.action = ""
         self.fields: dict[str, str] = {}
+        self._wanted, self._open = action, False
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         told = {name: value or "" for name, value in attrs}
-        if tag == "form" and not self.action:
-            self.action = told["action"]
-        elif tag == "input" and "name" in told:
+        if tag == "form" and not self.action and told["action"].endswith(self._wanted):
+            self.action, self._open = told["action"], True
+        elif tag == "input" and "name" in told and self._open:
             self.fields.setdefault(told["name"], told.get("value", ""))
 
+    def handle_endtag(self, tag: str) -> None:
+        self._open = self._open and tag != "form"
 
-def signed_in(url: str, **filled: str) -> str:
+
+def signed_in(url: str, browser: requests.Session | None = None, back: str = BACK, **filled: str) -> str:
     """Go through the pages of a provider as a browser would; return where it sends back."""
-    browser = requests.Session()
+    browser = browser or requests.Session()
     answer: Any = browser.get(url, timeout=20, allow_redirects=False)
     for _ in range(12):
         for cookie in browser.cookies:
             cookie.secure = False  # browsers take the loopback for a place where secure cookies may go
         if answer.is_redirect:
             url = urljoin(answer.url, answer.headers["Location"])
-            if url.startswith(BACK):
+            if url.startswith(back):
                 return url
             answer = browser.get(url, timeout=20, allow_redirects=False)
             continue

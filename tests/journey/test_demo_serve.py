@@ -2,100 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 import wave
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import requests
+from serving import Served, serving
 
 from fhir_bridge.cli import visit
-from fhir_bridge.cli.client import Proof, registered
-from fhir_bridge.cli.ehr import SCOPE, Ehr, new_key, public_jwks
-from fhir_bridge.settings import Settings
-from fhir_bridge.store import Store, oauth
+from fhir_bridge.store import oauth
 
-SCRIPT = {
-    "utterances": [
-        {"start": 0.5, "end": 1.5, "speaker": 0, "channel": 0, "text": "Are you allergic to anything?"},
-        {"start": 1.6, "end": 3.0, "speaker": 1, "channel": 0, "text": "I am allergic to penicillin."},
-    ],
-    "facts": [
-        {"at": 2.0, "group": "allergies", "text": "Allergic to penicillin"},
-        {"at": 9.0, "group": "plan", "text": "Rest for a week"},
-    ],
-}
 SECONDS = 10
-
-
-@dataclass
-class Served:
-    """A running `serve`."""
-
-    process: subprocess.Popen[str]
-    url: str
-    folder: Path
-    greeting: str
-
-    @property
-    def tree(self) -> list[int]:
-        """The pids of all its children and theirs."""
-        found, todo = [], [self.process.pid]
-        while todo:
-            of = todo.pop()
-            children = Path(f"/proc/{of}/task/{of}/children").read_text().split()
-            found += map(int, children)
-            todo += map(int, children)
-        return found
-
-    def child(self, command: str) -> int:
-        """The pid of the child that runs a command."""
-        for pid in self.tree:
-            if f"fhir_bridge.cli\0{command}\0" in Path(f"/proc/{pid}/cmdline").read_text():
-                return pid
-        raise LookupError(command)
-
-    def ehr(self) -> Ehr:
-        key = new_key()
-        store = Store.open(Settings(data_dir=self.folder / "data"))
-        client = registered(store, "EHR", Proof(jwks=public_jwks(key)), scope=SCOPE)
-        store.close()
-        return Ehr(self.url, client["client_id"], key)
-
-
-@contextmanager
-def serving(folder: Path, *arguments: str, **settings: str):
-    """Run `serve` on any port in a folder of its own; whatever happened in it, nothing is left."""
-    (folder / "script.json").write_text(json.dumps(SCRIPT))
-    environment = os.environ | {f"FHIR_BRIDGE_{name.upper()}": value for name, value in settings.items()}
-    with (folder / "log").open("w") as stderr:
-        process = subprocess.Popen(  # noqa: S603 - our own command
-            [sys.executable, "-m", "fhir_bridge.cli", "serve", "--port", "0", *arguments],
-            cwd=folder,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-        )
-    with process:
-        try:
-            line = process.stdout.readline()
-            found = re.search(r"http://\S+:\d+", line)
-            assert found, (line, (folder / "log").read_text())
-            greeting = line + process.stdout.readline() + process.stdout.readline()
-            yield Served(process, found[0], folder, greeting)
-        finally:
-            process.terminate()
-            process.wait(40)
 
 
 @pytest.fixture(scope="module")
@@ -168,9 +91,8 @@ def test_headers_tell_nothing_of_the_server_and_pages_are_served(served):
 def test_a_user_to_try_with_exists_beside_the_sandbox_and_in_no_database(served):
     here = requests.get(f"{served.url}/docs/sign-in.json", timeout=10).json()
     assert here["clientId"] == "swagger-ui"
-    store = Store.open(Settings(data_dir=served.folder / "data"))
-    kept = store.read(lambda conn: oauth.user(conn, "demo"))
-    store.close()
+    with served.store() as store:
+        kept = store.read(lambda conn: oauth.user(conn, "demo"))
     assert kept is None
 
     session = requests.Session()
