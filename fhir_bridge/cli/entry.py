@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "check": "Show every setting with its source, and try what the bridge depends on",
     "verify": "Prove that nothing is lost, doubled or stuck",
     "purge": "Apply the retention rules now",
+    "reindex": "Let older resources be found by newer search parameters",
     "erase": "Destroy an Encounter or a Patient, and prove it",
     "rotate-keys": "Sign with a new key; wrap stored keys and secrets anew",
 }

@@ -199,15 +199,19 @@ class _Change:
         return {"tenant": tenant, "until": self.until, **vars(self.row)}
 
     def keys(self, tenant: str) -> list[dict[str, object]]:
-        ends: dict[tuple[int, str], str | None] = {}
-        for param, val, high in self.new.keys:
-            place = (param, key_text(val))
-            # Two ranges from one start become the longer of them; without an end is longest.
-            ends[place] = high if place not in ends else _later(ends[place], high)
-        return [
-            {"tenant": tenant, "param": param, "val": val, "seq": self.row.seq, "high": high}
-            for (param, val), high in ends.items()
-        ]
+        return key_rows(tenant, self.row.seq, self.new.keys)
+
+
+def key_rows(tenant: str, seq: int, keys: Iterable[Key]) -> list[dict[str, object]]:
+    """Return the rows that keep the keys of one version."""
+    ends: dict[tuple[int, str], str | None] = {}
+    for param, val, high in keys:
+        place = (param, key_text(val))
+        # Two ranges from one start become the longer of them; without an end is longest.
+        ends[place] = high if place not in ends else _later(ends[place], high)
+    return [
+        {"tenant": tenant, "param": param, "val": val, "seq": seq, "high": high} for (param, val), high in ends.items()
+    ]
 
 
 def _later(one: str | None, other: str | None) -> str | None:

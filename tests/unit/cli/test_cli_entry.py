@@ -9,7 +9,7 @@ import pytest
 from fhir_bridge.cli import entry, main
 from fhir_bridge.errors import BridgeError
 
-PUBLIC = "demo serve web worker migrate sandbox client tenant user check verify purge erase rotate-keys"
+PUBLIC = "demo serve web worker migrate sandbox client tenant user check verify purge reindex erase rotate-keys"
 
 
 def test_the_commands_are_those_of_the_public_interface():

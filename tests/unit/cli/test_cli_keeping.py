@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -131,6 +132,18 @@ def test_a_broken_store_is_found(ran, embedded):
 
     assert answer.status == 1
     assert "commit numbers have no gaps" in answer.out
+
+
+# --- reindex --------------------------------------------------------------------------------
+
+
+def test_reindex_tells_of_how_many_resources_it_added_keys_and_does_so_once(embedded, ran):
+    _, store, _ = embedded
+    made = new_version({"resourceType": "Patient", "id": "p", "deceasedBoolean": True})
+    store.write(lambda conn: resources.put(conn, "default", [replace(made, keys=())]))
+
+    assert ran("reindex").out == "Indexed 1 resources anew.\n"
+    assert ran("reindex", "--json").json == {"resources": 0}
 
 
 # --- purge ---------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from fhir_bridge.store import (
     jobs,
     oauth,
     past_keys,
+    reindex,
     resources,
     results,
     tables,
@@ -149,5 +150,6 @@ SITES: Final[dict[str, Site]] = {
     "an assertion used": lambda conn, n: oauth.first_use(conn, iss=LONG, jti=f"{n}", exp=1),
     "a signing key": lambda conn, n: oauth.add_signing_key(conn, oauth.SigningKey(f"k{n}", f"a{n}", LONG, 1)),
     "keys of the past dropped": lambda conn, _: past_keys.drop(conn, TENANT, before_ms=10**15),
+    "keys of the present added": lambda conn, n: reindex.add(conn, TENANT, [(n + 1, ((1, f"{n} {LONG}", None),))]),
     "an erasure": _erased,
 }
