@@ -17,7 +17,7 @@ routes = Blueprint("discovery", __name__, url_prefix="/fhir")
 @routes.get("/metadata")
 def metadata() -> Response:
     """The CapabilityStatement (no token)."""
-    text = write(statement.capability(bridge().base, oauth=_oauth_urls()))
+    text = capabilities()
     tag = statement.etag(text)
     if tag in request.headers.get("If-None-Match", ""):
         return Response(status=304, headers={"ETag": tag})
@@ -30,6 +30,11 @@ def discovery() -> Response:
     theirs = tokens().elsewhere()
     ours = smart_configuration(bridge().origin, announced())
     return respond.plain(ours if theirs is None else configuration_elsewhere(theirs, announced()))
+
+
+def capabilities() -> str:
+    """Write the CapabilityStatement of this server."""
+    return write(statement.capability(bridge().base, oauth=_oauth_urls()))
 
 
 def _oauth_urls() -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from flask import Response, g, request
 
 from fhir_bridge.api import respond
+from fhir_bridge.api.discovery import capabilities
 from fhir_bridge.api.guard import bridge
 from fhir_bridge.api.negotiate import (
     FHIR_JSON,
@@ -63,7 +64,7 @@ _NO_VID: Final = -1
 
 def writer(who: Grant, intake: Intake) -> Writer:
     """Return who writes in this request."""
-    return Writer(bridge(), who, intake.blobs, g.request_id, provenance())
+    return Writer(bridge(), who, intake.blobs, g.request_id, provenance(), capabilities)
 
 
 def stored(intake: Intake, written: Written) -> Response:
@@ -164,6 +165,8 @@ def require(type_: str, interaction: Interaction) -> None:
     Raises:
         NoSuchRoute: the type. MethodNotAllowed: the interaction. NotAcceptable: see there.
     """
+    if type_ == "metadata":
+        raise MethodNotAllowed("The CapabilityStatement is only read", allow=("GET", "HEAD"))
     if type_ not in BY_TYPE:
         raise NoSuchRoute("This resource type is not served here: see /fhir/metadata")
     if not offers(type_, interaction):

@@ -30,6 +30,7 @@ INTERACTIONS: Final = {
     "history-instance": EXECUTED,
     "history-type": EXECUTED,
     "history-system": EXECUTED,
+    "capabilities": EXECUTED,
     "transaction": EXECUTED,
     "batch": EXECUTED,
     "operation": EXECUTED,

@@ -207,8 +207,8 @@ def _with_jobs(bridge: Bridge, grant: Grant, request: Request, done: Done) -> Do
     told = replace(done, outcome=outcome(issues)) if issues else done
     if request.kind == "transaction" or not found:
         return told  # what was stored is stored, whatever became of a recording
-    status = done.status if all(job.state is wanted for job in found) else _REFUSED
-    return replace(told, status=status, body=done.body and _current(bridge, grant, done.body))
+    told = replace(told, status=done.status if all(job.state is wanted for job in found) else _REFUSED)
+    return _current(bridge, grant, told) if done.body else told
 
 
 def _issues_of(bridge: Bridge, job: Job) -> list[Issue]:
@@ -230,16 +230,19 @@ def _other_end(job: Job) -> Issue:
     return Issue("business-rule", f"Media/{job.media}: {STATES[job.state].meaning}")
 
 
-def _current(bridge: Bridge, grant: Grant, body: str) -> str | None:
-    """Return a resource as it is now, or nothing if it is gone; what is none of ours stays."""
-    was = read_json(body)
+def _current(bridge: Bridge, grant: Grant, done: Done) -> Done:
+    """Tell of a resource as it is now, or without it if it is gone; what is none of ours stays."""
+    was = read_json(done.body or "")
     type_, id_ = str(was["resourceType"]), was.get("id")
     if not isinstance(id_, str):
-        return body
+        return done
     rights: tuple[Literal["c", "u", "r"], ...] = ("c", "u", "r")
     held = next((right for right in rights if grant.scopes_for(type_, right)), None)
     row = None if held is None else find(bridge, allowed(grant, (type_,), held), type_, id_)
-    return None if row is None or row.deleted else row.body
+    if row is None or row.deleted:
+        return replace(done, body=None)
+    location = done.location and f"{type_}/{id_}/_history/{row.vid}"
+    return replace(done, location=location, etag=f'W/"{row.vid}"', last_modified=row.at, body=row.body)
 
 
 # --- when it is over --------------------------------------------------------------------

@@ -70,7 +70,7 @@ def page(bridge: Bridge, grant: Grant, place: Place) -> str:
         total = place.total
         if total is None:
             total = len(heads) + resources.total(conn, filter_, snapshot=place.snapshot)
-        return found, _referred_to(conn, grant, type_, (*heads, *found.rows)), total
+        return found, _referred_to(conn, grant, (*heads, *found.rows), wish), total
 
     found, extra, total = bridge.store.read(collect)
     matches = (*heads, *found.rows) if found.previous is None else found.rows
@@ -105,14 +105,17 @@ def _of_a_member(type_: str, inside: Keys) -> Chain:
     return Chain(target.number, tuple(name for name in _belonging(type_) if name != "Provenance"), inside)
 
 
-def _referred_to(conn: Connection, grant: Grant, type_: str, rows: tuple[Row, ...]) -> tuple[Row, ...]:
-    """Read what a page of a Patient refers to, such as Practitioners; an Encounter's page has its members only."""
-    if type_ != "Patient":
-        return ()
+def _referred_to(conn: Connection, grant: Grant, rows: tuple[Row, ...], wish: _Wish) -> tuple[Row, ...]:
+    """Read what a page refers to, such as Practitioners, Organizations and Devices."""
     sources = [BY_TYPE[name] for name in dict.fromkeys(row.type for row in rows)]
     leading = [(row.type, param) for row in sources for param in row.params if param.type == "reference"]
     includes = tuple(
-        Include(source, param.number, tuple(name for name in targets_of(param) if name in BY_TYPE), iterate=False)
+        Include(
+            source,
+            param.number,
+            tuple(name for name in targets_of(param) if name in (wish.types or BY_TYPE)),
+            iterate=False,
+        )
         for source, param in leading
     )
     return included(conn, grant, SearchRequest((), includes=includes), rows)

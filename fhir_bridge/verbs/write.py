@@ -36,13 +36,17 @@ THERE: Final = Issue("informational", "Nothing was stored: this one is there alr
 
 @dataclass(frozen=True)
 class Writer:
-    """Who writes, with which audio, in which request; `provenance` is stored beside what is written."""
+    """Who writes, with which audio, in which request; `provenance` is stored beside what is written.
+
+    `capabilities` writes the CapabilityStatement, for who asks for it inside a Bundle.
+    """
 
     bridge: Bridge
     grant: Grant
     blobs: Mapping[str, Blob]
     request: str
     provenance: Json | None = None
+    capabilities: Callable[[], str] | None = None
 
 
 @dataclass(frozen=True)

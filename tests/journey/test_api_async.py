@@ -71,6 +71,23 @@ def test_a_recording_is_done_when_its_task_is(ehr, bridge):
     assert "outcome" not in entry["response"]
 
 
+def test_what_is_told_of_a_recording_is_of_the_version_that_is_shown(ehr, bridge):
+    place = place_of(ehr.post("Media", media(ehr.encounter()), **LATER))
+    [recording] = ehr.get("Media").ids
+    now = ehr.get(f"Media/{recording}").json
+    changed = new_version(now | {"status": "completed"}, method="PUT", base=bridge.base)
+    bridge.store.write(lambda conn: resources.put(conn, "default", [changed]))
+    end(bridge, recording, State.PUBLISHED)
+
+    entry = done(ehr, place)
+
+    meta = entry["resource"]["meta"]
+    assert meta["versionId"] == "2"
+    assert entry["response"]["location"] == f"Media/{recording}/_history/2"
+    assert entry["response"]["etag"] == 'W/"2"'
+    assert entry["response"]["lastModified"] == meta["lastUpdated"]
+
+
 def test_what_the_task_says_of_a_failure_is_told_and_the_poll_is_no_failure(ehr, bridge):
     place = place_of(ehr.post("Media", media(ehr.encounter()), Prefer="return=minimal, respond-async"))
     [recording] = ehr.get("Media").ids

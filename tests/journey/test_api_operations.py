@@ -175,6 +175,34 @@ def test_everything_is_narrowed_by_type_and_time(ehr):
     assert ehr.get(f"Encounter/{visit}/$everything?_type=Binary").json["total"] == 0
 
 
+@pytest.mark.parametrize("of", ["Encounter", "Patient"])
+def test_everything_brings_the_devices_and_people_that_results_refer_to_as_far_as_the_token_may_see(ehr, new_ehr, of):
+    patient, [visit] = patient_with_visits(ehr, 1)
+    device = ehr.create({"resourceType": "Device", "status": "active"})
+    house = ehr.create(example("organization"))
+    ehr.create(
+        {
+            "resourceType": "Observation",
+            "status": "final",
+            "code": {"text": "x"},
+            "subject": {"reference": f"Patient/{patient}"},
+            "encounter": {"reference": f"Encounter/{visit}"},
+            "device": {"reference": f"Device/{device}"},
+            "performer": [{"reference": f"Organization/{house}"}],
+        }
+    )
+    path = f"{of}/{patient if of == 'Patient' else visit}/$everything"
+
+    def beside(by):
+        entries = by.get(path).json["entry"]
+        return {one["fullUrl"].partition("/fhir/")[2] for one in entries if one["search"]["mode"] == "include"}
+
+    assert {f"Device/{device}", f"Organization/{house}"} < beside(ehr)
+    assert any(place.startswith("Practitioner/") for place in beside(ehr))
+    narrow = new_ehr("system/Encounter.r system/Patient.r system/Observation.r system/Device.r")
+    assert beside(narrow) - {f"Patient/{patient}"} == {f"Device/{device}"}
+
+
 def test_everything_of_an_encounter_is_paged_when_asked_to_be(ehr):
     visit = ehr.encounter()
     ehr.create(media(visit))

@@ -273,6 +273,15 @@ def test_methods_a_path_does_not_have_are_listed(ehr):
     assert answer.json["resourceType"] == "OperationOutcome"
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_the_capability_statement_is_only_read(ehr, method):
+    answer = ehr.call(method, "metadata", {"resourceType": "CapabilityStatement"})
+
+    assert answer.status == 405
+    assert {each.strip() for each in answer.headers["Allow"].split(",")} >= {"GET", "HEAD"}
+    assert answer.issue["code"] == "not-supported"
+
+
 def test_an_unknown_path_is_answered_in_fhir_too(ehr):
     assert ehr.http.get("/nowhere").json["issue"][0]["code"] == "not-supported"
 

@@ -492,6 +492,20 @@ def test_in_a_batch_no_entry_leans_on_another(ehr):
     assert outcome["issue"][0]["expression"] == ["Encounter.subject"]
 
 
+@pytest.mark.parametrize("url", ["metadata", "/metadata", "http://127.0.0.1:8080/fhir/metadata", "metadata?mode=full"])
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+def test_a_bundle_may_ask_for_the_capability_statement(ehr, bridge, url, kind):
+    answer = ehr.post("", transaction(asks("GET", url), asks("HEAD", url), type=kind), X_Request_Id="r-1")
+
+    assert statuses(answer) == ["200", "200"]
+    first, second = answer.json["entry"]
+    assert first["resource"] == ehr.get("metadata").json
+    assert "resource" not in second
+    told = bridge.store.read(lambda conn: audit.recorded(conn, "default", count=100))
+    verbs = [row.verb for _, row in told if row.request == "r-1"]
+    assert verbs[:2] == ["capabilities"] * 2
+
+
 def test_in_a_batch_everything_that_can_be_read_is_read(ehr):
     visit_id = ehr.encounter(subject={"reference": "Patient/p"})
     ehr.put("Patient/p", person(id="p"))

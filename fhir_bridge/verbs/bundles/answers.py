@@ -49,7 +49,7 @@ def unchanged(row: Row) -> Done:
 
 
 def found(bundle: str | None) -> Done:
-    """Show the Bundle of a search or history."""
+    """Show the Bundle of a search or history, or the CapabilityStatement."""
     return Done(int(HTTPStatus.OK), body=bundle)
 
 

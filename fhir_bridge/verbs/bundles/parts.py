@@ -43,7 +43,7 @@ def idle_row(by: Writer, ask: Ask | None, status: int, *, id_: str | None = None
     return replace(
         row,
         verb=_INTERACTIONS.get(ask.method) or _reading(steps),
-        type=steps[0] or None,
+        type=None if steps == ["metadata"] else steps[0] or None,
         id=steps[1] if len(steps) > 1 and steps[1] != "_history" else id_,
         query=None if named or not (ask.query or ask.method in READING) else f"{ask.path}?{urlencode(ask.query)}",
     )
@@ -69,4 +69,6 @@ def _reading(steps: list[str]) -> str:
         return "vread"
     if len(steps) == 2:  # noqa: PLR2004 - Type and id
         return "read"
+    if steps == ["metadata"]:
+        return "capabilities"
     return "search-type" if steps[0] else "search-system"

@@ -42,6 +42,8 @@ def answered(by: Writer, ask: Ask) -> Done:
     Raises:
         NoSuchRoute, MethodNotAllowed: nothing is read there. Else as of each by itself.
     """
+    if ask.path == "metadata" and by.capabilities is not None:
+        return answers.found(None if ask.method == "HEAD" else by.capabilities())
     if found := _READ.fullmatch(ask.path):
         return _read(by, ask, found)
     return answers.found(None if ask.method == "HEAD" else _bundle(by, ask))
