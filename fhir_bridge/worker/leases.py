@@ -121,7 +121,7 @@ class Leases:
                 self._holds.pop(claim, None)
 
     def renew(self) -> None:
-        """Prolong once what is held and pass on what the rows say. What is given up runs out: another has to take it."""
+        """Prolong once what is held and pass on what the rows say. What is given up runs out: another takes it."""
         with self._lock:
             holds = {claim: hold for claim, hold in self._holds.items() if not hold.lost}
         if not holds:
