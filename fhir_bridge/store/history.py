@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, exists, func, not_, or_, select, true
@@ -10,7 +10,7 @@ from sqlalchemy import and_, exists, func, not_, or_, select, true
 from fhir_bridge.store import tables
 from fhir_bridge.store.filter import And, OfType, Or
 from fhir_bridge.store.order import Column, Stretch
-from fhir_bridge.store.pages import Cursor, Page, page, selected
+from fhir_bridge.store.pages import ON, Cursor, Page, page, selected
 from fhir_bridge.store.rows import Rows
 from fhir_bridge.store.versions import Row
 
@@ -35,6 +35,13 @@ class Told:
     types: tuple[str, ...] = ()
     id: str | None = None
     current_after: int | None = None
+
+    def beyond(self, cursor: Cursor | None) -> Told:
+        """Begin at a cursor: of two bounds on one side SQLite may enter its index by the farther."""
+        if cursor is None:
+            return self
+        way, _, seq = cursor
+        return replace(self, snapshot=int(seq) - 1) if way == ON else replace(self, since=int(seq))
 
     def sql(self, v: FromClause) -> ColumnElement[bool]:
         """Return the condition on a version."""
@@ -61,7 +68,7 @@ def vread(conn: Connection, filter_: Filter, type_: str, id_: str, *, vid: int) 
 def history(conn: Connection, filter_: Filter, told: Told, *, after: Cursor | None = None, count: int) -> Page:
     """Return versions, deletions among them, newest first, of resources the filter lets through as they are now."""
     v = tables.version.alias()
-    where = and_(told.sql(v), _visible(v, filter_))
+    where = and_(told.beyond(after).sql(v), _visible(v, filter_))
     return page(conn, v, (Stretch(v, where, (Column(v.c.seq, descending=True),)),), (after, count))
 
 

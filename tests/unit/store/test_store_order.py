@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cmp_to_key
 
 import pytest
@@ -13,6 +14,7 @@ from store_making import MINE, TENANT, new, put
 from fhir_bridge import clock
 from fhir_bridge.store import Filter, oauth, resources
 from fhir_bridge.store.filter import ALL, Chain, Keys, OfType, Reverse
+from fhir_bridge.store.history import Told, history
 from fhir_bridge.store.resources import ById, ByKey, ByTime
 
 NAME, CODE, COMMON = 1, 2, 3
@@ -177,6 +179,42 @@ def test_the_thousandth_page_costs_what_the_first_costs(full):
         back = counted(full, lambda conn, after=reached.previous: page(conn, after))
 
         assert len(reached.rows) == ON_A_PAGE
+        assert max(last, back) <= 2 * first + 50, name
+        assert first < ALL_OF_THEM / 2, name
+
+
+@pytest.fixture
+def rewritten(full):
+    """One visit among the others that was written as often as there are rows on a thousand pages of two."""
+    for _ in range(1_001):
+        put(full, new("often"))
+        put(full, new("often"))
+    return full
+
+
+HISTORIES = {
+    "of all": (Told(0), ON_A_PAGE),
+    "of a type": (Told(0, types=("Encounter",)), ON_A_PAGE),
+    "of a time": (Told(0, since=10, types=("Encounter",)), ON_A_PAGE),
+    "of one": (Told(0, types=("Encounter",), id="often"), 2),
+}
+
+
+def test_the_thousandth_page_of_a_history_costs_what_the_first_costs(rewritten):
+    snapshot = rewritten.read(lambda conn: resources.snapshot(conn, TENANT)).seq
+    for name, (of, on_a_page) in HISTORIES.items():
+        told = replace(of, snapshot=snapshot)
+
+        def page(conn, after=None, count=on_a_page, told=told):
+            return history(conn, MINE, told, after=after, count=count)
+
+        far = rewritten.read(lambda conn, page=page, count=998 * on_a_page: page(conn, count=count))
+        reached = rewritten.read(lambda conn, page=page, after=far.following: page(conn, after))
+        first = counted(rewritten, page)
+        last = counted(rewritten, lambda conn, page=page, after=reached.following: page(conn, after))
+        back = counted(rewritten, lambda conn, page=page, after=reached.previous: page(conn, after))
+
+        assert len(reached.rows) == on_a_page
         assert max(last, back) <= 2 * first + 50, name
         assert first < ALL_OF_THEM / 2, name
 
