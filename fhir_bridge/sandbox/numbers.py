@@ -130,12 +130,12 @@ class Channel:
         joined = np.concatenate([self.rest, row])
         whole = len(joined) // HOP * HOP
         self.rest = joined[whole:]
-        for hop in joined[:whole].reshape(-1, HOP):
-            yield from self._hop(hop)
+        hops = joined[:whole].reshape(-1, HOP)
+        for hop, loudness in zip(hops, np.sqrt(np.mean(np.square(hops.astype(np.float64)), axis=1)), strict=True):
+            yield from self._hop(hop, float(loudness))
             self.position += HOP
 
-    def _hop(self, hop: Samples) -> Iterator[Utterance]:
-        loudness = float(np.sqrt(np.mean(np.square(hop.astype(np.float64)))))
+    def _hop(self, hop: Samples, loudness: float) -> Iterator[Utterance]:
         if loudness > max(FLOOR, LOUD * self.peak):
             if not self.burst:
                 self.began = self.position

@@ -10,9 +10,10 @@ from __future__ import annotations
 import base64
 import json
 import random
+import sqlite3
 import threading
 from collections import Counter
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,9 +25,11 @@ from fhir_bridge.errors import BridgeError, StoreUnavailable
 from fhir_bridge.fhir.resource.reader import read
 from fhir_bridge.keyring import KeyRing
 from fhir_bridge.sandbox.numbers import make_wav
+from fhir_bridge.settings import Settings
 from fhir_bridge.smart.grant import Grant
 from fhir_bridge.store import Filter, Store, jobs, resources, verify
 from fhir_bridge.store.dispatch import Ledger
+from fhir_bridge.store.engine import FILE
 from fhir_bridge.store.filter import OfType
 from fhir_bridge.store.states import TERMINAL
 from fhir_bridge.verbs.bridge import Bridge
@@ -39,7 +42,7 @@ from fhir_bridge.worker.run import run
 from fhir_bridge.worker.sweep import sweep
 
 if TYPE_CHECKING:
-    from fhir_bridge.settings import Settings
+    from pathlib import Path
 
 LEASE = 3.0
 # Where the web side is killed: a simulated death unwinds, so not where that would tidy up what is stored by then.
@@ -70,10 +73,41 @@ class _Waits:
         return False
 
 
+class Ground:
+    """The bridge's files, under one world after the other: opened once, and before each made as new."""
+
+    def __init__(self, migrated: Path, folder: Path) -> None:
+        given = {"corti_api_url": "http://corti.test", "corti_client_id": "c", "corti_client_secret": "s"}
+        given |= {"corti_auth_url": "http://corti.test", "lease_seconds": LEASE, "stream_pace": 4.0}
+        given |= {"public_url": "http://bridge.test", "min_free_bytes": 0, "secret_key": "a key for tests only"}
+        self.settings = Settings.model_validate(given | {"data_dir": folder})
+        self._migrated, self._file = migrated, folder / FILE
+        self._refill()
+        self.store = Store.open(self.settings)
+        self.blobs = open_blobs(self.settings)
+        self.keys = KeyRing.open(self.settings)
+        self.bridge = Bridge(self.settings, self.store, self.blobs, self.keys, "http://bridge.test")
+        self.ledger = Ledger(self.store.url.render_as_string(hide_password=False))
+
+    def renew(self) -> None:
+        """Forget what the last world left."""
+        self._refill()
+        for audio in (self.settings.data_dir / "audio").glob("??/*"):
+            audio.unlink()
+
+    def close(self) -> None:
+        self.ledger.close()
+        self.store.close()
+
+    def _refill(self) -> None:
+        with closing(sqlite3.connect(self._migrated)) as source, closing(sqlite3.connect(self._file)) as here:
+            source.backup(here)
+
+
 class Simulator:
     """One world, from its first visit to its last result."""
 
-    def __init__(self, settings: Settings, seed: int) -> None:
+    def __init__(self, ground: Ground, seed: int) -> None:
         self.seed = seed
         self.chance = random.Random(seed)  # noqa: S311 - to be foretold
         self.time = SimClock(self.chance)
@@ -82,25 +116,15 @@ class Simulator:
         self.world = World(self.chance, self.time, self.trouble)
         # Where such a Corti cannot be told from silence: docs/reliability.md.
         self.world.goes_on = self.world.goes_on and not (self.danger or self.trouble)
-        given = {"corti_api_url": "http://corti.test", "corti_client_id": "c", "corti_client_secret": "s"}
-        given |= {"corti_auth_url": "http://corti.test", "lease_seconds": LEASE, "stream_pace": 4.0}
-        given |= {"public_url": "http://bridge.test", "min_free_bytes": 0}
-        self.settings = type(settings).model_validate(settings.model_dump() | given)
-        self.store = Store.open(self.settings)
-        self.blobs = open_blobs(self.settings)
-        self.keys = KeyRing.open(self.settings)
-        self.bridge = Bridge(self.settings, self.store, self.blobs, self.keys, "http://bridge.test")
-        self.ledger = Ledger(self.store.url.render_as_string(hide_password=False))
+        ground.renew()
+        self.settings, self.store, self.blobs, self.keys = ground.settings, ground.store, ground.blobs, ground.keys
+        self.bridge, self.ledger = ground.bridge, ground.ledger
         self.thread = threading.get_ident()
         self.happened: Counter[str] = Counter()
         self.workers = [self._worker(), self._worker()]
         self.running: list[Rooms] = []
         self.done: set[tuple[str, int]] = set()
         self.visits: list[tuple[str, str, int]] = []
-
-    def close(self) -> None:
-        self.ledger.close()
-        self.store.close()
 
     # --- the story ---
 

@@ -9,10 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from simulator import Simulator
-
-from fhir_bridge.settings import Settings
-from fhir_bridge.store.engine import FILE
+from simulator import Ground, Simulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,11 +18,13 @@ BATCH = 25
 MEMORY = Path("/dev/shm")  # noqa: S108 - faster than a disk; nothing of it has to survive
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    made = Path(tempfile.mkdtemp(prefix="fhir-bridge-sim-", dir=MEMORY if MEMORY.is_dir() else None))
+@pytest.fixture(scope="module")
+def ground(migrated_file: Path) -> Iterator[Ground]:
+    folder = Path(tempfile.mkdtemp(prefix="fhir-bridge-sim-", dir=MEMORY if MEMORY.is_dir() else None))
+    made = Ground(migrated_file, folder)
     yield made
-    shutil.rmtree(made, ignore_errors=True)
+    made.close()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -36,35 +35,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_nothing_is_lost_doubled_or_stuck_in_the_world_of_any_seed(seeds: range, migrated_file: Path, folder: Path):
+def test_nothing_is_lost_doubled_or_stuck_in_the_world_of_any_seed(seeds: range, ground: Ground):
     met: Counter[str] = Counter()
     for seed in seeds:
-        simulator = _simulated(seed, migrated_file, folder / str(seed))
-        try:
-            simulator.play()
-            assert not simulator.problems(), f"again with: pytest tests/simulator --first-seed {seed} --seeds 1"
-        finally:
-            simulator.close()
+        simulator = Simulator(ground, seed)
+        simulator.play()
+        assert not simulator.problems(), f"again with: pytest tests/simulator --first-seed {seed} --seeds 1"
         met.update(simulator.happened)
         met.update(simulator.world.met)
-        shutil.rmtree(folder / str(seed))
 
     if len(seeds) == BATCH:
         assert all(met[what] for what in ("killed", "frozen", "socket.reset")), "too peaceful to prove anything"
 
 
-def test_the_same_seed_is_the_same_world(migrated_file: Path, folder: Path):
+def test_the_same_seed_is_the_same_world(ground: Ground):
     stories = []
-    for turn in range(2):
-        simulator = _simulated(11, migrated_file, folder / str(turn))
+    for _ in range(2):
+        simulator = Simulator(ground, 11)
         simulator.play()
         stories.append((simulator.time.passed, simulator.happened, simulator.world.met, simulator.visits))
-        simulator.close()
 
     assert stories[0] == stories[1]
-
-
-def _simulated(seed: int, migrated_file: Path, folder: Path) -> Simulator:
-    folder.mkdir()
-    shutil.copy(migrated_file, folder / FILE)
-    return Simulator(Settings(data_dir=folder, secret_key="a key for tests only"), seed)
