@@ -63,6 +63,7 @@ class Job:
     acked_ms: int
     session: int
     breaks: int
+    doubt_ms: int | None
     suspended_ms: int | None
     cancel: bool
     error_code: str | None
@@ -130,7 +131,7 @@ def again(conn: Connection, id_: str) -> Job:
     _step(found.state, State.STORED)
     values = {"state": State.STORED, "cancel": False, "error_code": None, "error_text": None, "suspended_ms": None}
     if found.state is State.PUBLISHED:
-        values["acked_ms"] = 0  # all was heard: it is heard again from the first word (ruling 3)
+        values |= {"acked_ms": 0, "doubt_ms": None}  # all was heard: it is heard again from the first word (ruling 3)
     conn.execute(update(job).where(job.c.id == id_).values(values | {"breaks": 0, "ended_ms": None}))
     queue_next(conn, found.tenant, found.encounter)
     return _one(conn, job.c.id == id_)

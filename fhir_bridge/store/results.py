@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, delete, select, update
+from sqlalchemy import and_, delete, or_, select, update
 
 from fhir_bridge.store.tables import fact, interaction, segment
 
@@ -59,6 +59,14 @@ class InteractionRow:
     synced_vid: int = 0
 
 
+@dataclass(frozen=True)
+class Received:
+    """How much audio, in milliseconds, an interaction has got of all connections together: surely, and at most."""
+
+    least_ms: int
+    most_ms: int
+
+
 # --- segments ---------------------------------------------------------------------------
 
 
@@ -79,7 +87,8 @@ def segments(conn: Connection, of: MediaKey) -> tuple[SegmentRow, ...]:
 
 def supersede(conn: Connection, of: MediaKey, *, before: int, base_ms: int) -> None:
     """Withdraw what sessions older than `before` heard past `base_ms`: the new session hears it again."""
-    older = and_(_segments_of(of), segment.c.session < before, segment.c.end_ms > base_ms)
+    past = or_(segment.c.end_ms > base_ms, segment.c.start_ms >= base_ms)
+    older = and_(_segments_of(of), segment.c.session < before, past)
     conn.execute(update(segment).where(older).values(superseded=True))
 
 
@@ -125,16 +134,18 @@ def put_interaction(conn: Connection, row: InteractionRow) -> None:
         conn.execute(interaction.insert().values(asdict(row)))
 
 
-def received(conn: Connection, tenant: str, encounter: str) -> int:
-    """How many milliseconds of audio an Encounter's interaction got by streams."""
+def received(conn: Connection, tenant: str, encounter: str) -> Received:
+    """How much audio an Encounter's interaction got by streams."""
     of_encounter = and_(interaction.c.tenant == tenant, interaction.c.encounter == encounter)
-    return conn.execute(select(interaction.c.received_ms).where(of_encounter)).scalar() or 0
+    row = conn.execute(select(interaction.c.told_ms, interaction.c.received_ms).where(of_encounter)).first()
+    return Received(0, 0) if row is None else Received(row.told_ms, row.received_ms)
 
 
-def note_received(conn: Connection, tenant: str, encounter: str, ms: int) -> None:
+def note_received(conn: Connection, tenant: str, encounter: str, got: Received) -> None:
     """Write how much it got by now."""
     of_encounter = and_(interaction.c.tenant == tenant, interaction.c.encounter == encounter)
-    conn.execute(update(interaction).where(of_encounter).values(received_ms=ms))
+    values = {"told_ms": got.least_ms, "received_ms": got.most_ms}
+    conn.execute(update(interaction).where(of_encounter).values(values))
 
 
 def _segments_of(of: MediaKey) -> ColumnElement[bool]:

@@ -149,7 +149,9 @@ interaction = Table(
     Column("intended_ms", BigInteger, nullable=False),
     Column("sent", Boolean, nullable=False),  # the POST may have reached Corti
     Column("synced_vid", Integer, nullable=False, server_default="0"),  # Encounter version Corti knows
-    Column("received_ms", BigInteger, nullable=False, server_default="0"),  # audio that was streamed to it
+    # Of all audio that was streamed to it: the most that it can have got, and what it surely has.
+    Column("received_ms", BigInteger, nullable=False, server_default="0"),
+    Column("told_ms", BigInteger, nullable=False, server_default="0"),
 )
 
 job = Table(
@@ -171,6 +173,7 @@ job = Table(
     Column("acked_ms", BigInteger, nullable=False, server_default="0"),  # audio position known to be transcribed
     Column("session", Integer, nullable=False, server_default="0"),  # stream connections opened so far
     Column("breaks", Integer, nullable=False, server_default="0"),  # breaks since the last progress
+    Column("doubt_ms", BigInteger),  # where to go on from, when it is in doubt where the words since were said
     Column("suspended_ms", BigInteger),  # since when Corti keeps it waiting; null while it gets on
     Column("cancel", Boolean, nullable=False, server_default=text("false")),  # asked to stop
     Column("error_code", Bytewise),

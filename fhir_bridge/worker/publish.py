@@ -94,22 +94,25 @@ class Results:
                 also(conn)
 
         rows = _in_order((*old, *new))
-        shown = self._write(lambda: self._growing(rows), keep, self._heard_up_to(new))
+        shown = self._write(lambda: self._growing(rows), keep, self._heard_up_to(new, session))
         if shown:
             self._shown_at = clock.monotonic()
         points.reached("words.shown")
         self.rows, self._session, self._n = rows, session.number, new[-1].n + 1
 
-    def _heard_up_to(self, new: Iterable[SegmentRow]) -> dict[str, int | str | None]:
+    def _heard_up_to(self, new: Iterable[SegmentRow], session: Session) -> dict[str, int | str | None]:
         """The job's row after words: what went wrong before counts no more, if they lead further than those before.
 
         Words that only come again, as after each break, are no progress: else a connection
-        that always breaks before new ones would be tried for ever.
+        that always breaks before new ones would be tried for ever. Nor are words without a sure
+        place: after a further break all of them are heard again.
         """
+        if not session.sure:
+            return {"doubt_ms": session.base_ms, "suspended_ms": None}
         before = self._run.job.acked_ms
         reached = resume.acked(new, before)
         breaks = {"breaks": 0} if reached > before else {}
-        return {"acked_ms": reached, "suspended_ms": None, **breaks}
+        return {"acked_ms": reached, "doubt_ms": None, "suspended_ms": None, **breaks}
 
     @property
     def progress(self) -> Progress:
@@ -175,7 +178,7 @@ class Results:
             withdrawn = [new for one in gone for new in self._withdrawn(one)]
             return [*made, *withdrawn, *self._document(segments, complete=False)]
 
-        self._write(versions, keep, self._heard_up_to(segments))
+        self._write(versions, keep, self._heard_up_to(segments, session))
         points.reached("planb.replaced")
         self.rows, self._facts = _in_order(segments), rows
 

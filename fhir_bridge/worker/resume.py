@@ -23,11 +23,15 @@ _NOT_SAID: Final = re.compile(r"[^\w%+/.-]+|[.-](?!\w)")
 
 @dataclass(frozen=True)
 class Session:
-    """One connection: its number, and where its audio began: in the recording, and on Corti's clock."""
+    """One connection: its number, and where its audio began: in the recording, and on Corti's clock.
+
+    Not `sure`: another origin fits what was heard as well, so no word's place may be relied on.
+    """
 
     number: int
     base_ms: int
     origin_ms: int = 0
+    sure: bool = True
 
     def place(self, seconds: float) -> int:
         """Return the place in the recording of a time that Corti told."""
@@ -51,12 +55,15 @@ def placed(heard: Iterable[Segment], session: Session, *, first: int) -> tuple[S
     )
 
 
-def base_for_resume(rows: Iterable[SegmentRow], *, acked_ms: int) -> int:
+def base_for_resume(rows: Iterable[SegmentRow], *, acked_ms: int, doubt_ms: int | None = None) -> int:
     """Where to send from after a break: two seconds before what was heard, and in nobody's mid-sentence.
 
-    A sentence that reaches past this place is superseded and heard again as a whole.
+    A sentence that reaches past this place is superseded and heard again as a whole. `doubt_ms` is
+    where a connection began whose words have no sure place: all of them are heard again.
     """
     base = max(0, acked_ms - GUARD_MS)
+    if doubt_ms is not None:
+        base = min(base, doubt_ms)
     for row in sorted(rows, key=lambda row: row.end_ms, reverse=True):
         if row.start_ms < base < row.end_ms:
             base = row.start_ms
@@ -65,7 +72,8 @@ def base_for_resume(rows: Iterable[SegmentRow], *, acked_ms: int) -> int:
 
 def kept(rows: Iterable[SegmentRow], session: Session) -> tuple[SegmentRow, ...]:
     """What earlier sessions heard before the place where this one began."""
-    return tuple(row for row in rows if row.session < session.number and row.end_ms <= session.base_ms)
+    before = (row for row in rows if row.session < session.number and row.start_ms < session.base_ms)
+    return tuple(row for row in before if row.end_ms <= session.base_ms)
 
 
 def unheard(rows: Iterable[SegmentRow], before: Sequence[SegmentRow], session: Session) -> tuple[SegmentRow, ...]:

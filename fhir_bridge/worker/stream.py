@@ -8,7 +8,7 @@ progress, or when no audio format is taken, the recording is uploaded instead (r
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
@@ -18,12 +18,13 @@ from fhir_bridge.corti.messages import ConfigAccepted, Facts, Flushed, Transcrip
 from fhir_bridge.errors import ConfigRefused, CortiUnavailable
 from fhir_bridge.mapping.media import stream_config_from_media
 from fhir_bridge.store import results
+from fhir_bridge.store.results import Received
 from fhir_bridge.store.states import State
 from fhir_bridge.worker import resume, status
 from fhir_bridge.worker.leases import Stopping
 from fhir_bridge.worker.material import sound_of
 from fhir_bridge.worker.resume import Session
-from fhir_bridge.worker.timing import Sent, origin_of
+from fhir_bridge.worker.timing import SILENCE_MS, origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from fhir_bridge.worker.material import Recording, Visit
     from fhir_bridge.worker.publish import Results
     from fhir_bridge.worker.rooms import Run
+    from fhir_bridge.worker.timing import Origin
 
 # Ruling 6: only a refused audio format is tried again.
 FORMS: Final[dict[Form, tuple[Form, ...]]] = {"native": ("native", "webm"), "pcm": ("pcm", "webm")}
@@ -126,7 +128,8 @@ class _Connection:
         self._flushed = False
         tenant, encounter = run.job.tenant, run.job.encounter
         self._received = run.read(lambda conn: results.received(conn, tenant, encounter))
-        self._origin: int | None = None
+        self._origin: Origin | None = None
+        self._told_ms = 0  # the latest time that Corti named
 
     def run(self) -> None:
         with sound_of(self._run, self._scene.recording.media) as file:
@@ -134,14 +137,16 @@ class _Connection:
             first = next(audio, None)
             if first is None:
                 return  # all of it was heard before
-            self._run.write(changes={"session": self._run.job.session + 1})
+            session = Session(self._run.job.session + 1, round(first.start * 1000))
+            # Whoever dies from here on need not say how much of this reached Corti.
+            self._run.write(changes={"session": session.number}, also=self._note(self._all_of(session)))
             points.reached("stream.numbered")
-            session = Session(self._run.job.session, round(first.start * 1000))
             self._converse(chain((first,), audio), session)
 
     def _audio(self, file: BinaryIO) -> Iterator[Slice]:
         sound, rows = self._scene.recording.sound, self._scene.results.rows
-        base = resume.base_for_resume(rows, acked_ms=self._run.job.acked_ms) / 1000
+        job = self._run.job
+        base = resume.base_for_resume(rows, acked_ms=job.acked_ms, doubt_ms=job.doubt_ms) / 1000
         return slices(file, sound, as_=self._form, start=base) if base < sound.seconds else iter(())
 
     def _converse(self, audio: Iterator[Slice], session: Session) -> None:
@@ -157,12 +162,12 @@ class _Connection:
                 for message in opened:
                     self._take(message, session, _sent(opened, session))
                 points.reached("stream.ended")
-                run.write(also=self._note(_sent(opened, session)))
+                self._note_end(opened, session)
             except CortiUnavailable:
                 run.hold.check()
-                run.write(also=self._note(_sent(opened, session)))
+                self._note_end(opened, session)
                 # All was sent and Corti said that nothing is pending: only its goodbye is missing.
-                if not (opened.complete and self._flushed):
+                if not self._got_all(opened):
                     raise
             run.hold.check()
 
@@ -170,7 +175,8 @@ class _Connection:
         match message:
             case Transcript(segments):
                 points.reached("stream.words")
-                self._scene.results.hear(segments, self._timed(segments, session, sent_ms), self._note(sent_ms))
+                timed = self._timed(segments, session, sent_ms)
+                self._scene.results.hear(segments, timed, self._note(sent_ms))
             case Facts(facts):
                 points.reached("stream.facts")
                 self._scene.results.learn(facts)
@@ -188,14 +194,37 @@ class _Connection:
     def _timed(self, segments: tuple[Segment, ...], session: Session, sent_ms: int) -> Session:
         """Tell by the first words of a connection how Corti counts its time."""
         if self._origin is None:
-            sent = Sent(sent_ms, self._received)
-            self._origin = origin_of(segments, session, self._scene.results.rows, sent)
-        return replace(session, origin_ms=self._origin or 0)
+            # Of words without a sure place none can be recognised by it.
+            rows = self._scene.results.rows if self._run.job.doubt_ms is None else ()
+            self._origin = origin_of(segments, session, rows, sent_ms=sent_ms, before=self._received)
+        self._told_ms = max([self._told_ms, *(round(one.end * 1000) for one in segments if one.final)])
+        return session if self._origin is None else self._origin.of(session)
 
-    def _note(self, sent_ms: int) -> Callable[[Connection], None]:
-        """Note how far Corti's clock is, if it is the interaction's."""
-        run, ms = self._run, (self._origin or self._received) + sent_ms
-        return lambda conn: results.note_received(conn, run.job.tenant, run.job.encounter, ms)
+    # --- how far Corti's clock is, if it is the interaction's ---
+
+    def _note(self, most_ms: int, least_ms: int = 0) -> Callable[[Connection], None]:
+        """Note how much audio Corti has got by now, of this connection at least `least_ms` and at most `most_ms`."""
+        run, before = self._run, self._before()
+        surely = max(before.least_ms + least_ms, self._told_ms)
+        got = Received(surely, max(surely, before.most_ms + most_ms))
+        return lambda conn: results.note_received(conn, run.job.tenant, run.job.encounter, got)
+
+    def _note_end(self, opened: Stream, session: Session) -> None:
+        sent_ms = _sent(opened, session)
+        self._run.write(also=self._note(sent_ms, sent_ms if self._got_all(opened) else 0))
+
+    def _got_all(self, opened: Stream) -> bool:
+        """Whether Corti has said of all audio of this connection that nothing of it is pending."""
+        return opened.complete and self._flushed
+
+    def _before(self) -> Received:
+        """What the interaction had got before this connection."""
+        origin = self._origin
+        return Received(origin.ms, origin.ms) if origin is not None and origin.recognised else self._received
+
+    def _all_of(self, session: Session) -> int:
+        """More than this connection can send."""
+        return max(0, round(self._scene.recording.sound.seconds * 1000) - session.base_ms) + SILENCE_MS
 
 
 def _sent(opened: Stream, session: Session) -> int:

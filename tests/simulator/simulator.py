@@ -114,8 +114,6 @@ class Simulator:
         self.trouble = self.chance.choice((0.0, 0.02, 0.1))
         self.danger = self.chance.choice((0.0, 0.005, 0.02))
         self.world = World(self.chance, self.time, self.trouble)
-        # Where such a Corti cannot be told from silence: docs/reliability.md.
-        self.world.goes_on = self.world.goes_on and not (self.danger or self.trouble)
         ground.renew()
         self.settings, self.store, self.blobs, self.keys = ground.settings, ground.store, ground.blobs, ground.keys
         self.bridge, self.ledger = ground.bridge, ground.ledger

@@ -27,6 +27,14 @@ def test_nothing_heard_means_from_the_start():
     assert resume.base_for_resume([], acked_ms=0) == 0
 
 
+def test_words_without_a_sure_place_are_all_heard_again():
+    rows = [row(0, 5_000), row(6_000, 9_000), row(9_000, 12_000)]
+
+    assert resume.base_for_resume(rows, acked_ms=8_000, doubt_ms=5_500) == 5_500
+    assert resume.base_for_resume(rows, acked_ms=5_000, doubt_ms=5_500) == 0
+    assert resume.kept([row(5_500, 5_500)], Session(2, 5_500)) == ()
+
+
 def test_sentences_spoken_at_the_same_time_are_all_heard_again():
     rows = [row(0, 7_000), row(6_500, 9_000, channel=1), row(8_500, 10_000)]
 
