@@ -1,9 +1,8 @@
 """Job rows: who may write, from which position, and whether the work is done (reliability.md, rules 3 and 4).
 
-Every function takes the connection of a transaction of `Store.write`. What concerns the
-order of an encounter's jobs (`create`, `finish`, `cancel`, `again`) relies on the tenant's
-row being locked, so a resource is put first in the same transaction. Every write of a
-worker passes `advance`, `release` or `finish`, which hold only for (epoch, owner).
+Every function takes the connection of a transaction of `Store.write`. What concerns the order of an encounter's
+jobs (`create`, `finish`, `cancel`, `again`) relies on the tenant's row being locked, so a resource is put first in the
+same transaction. Every write of a worker passes `advance`, `release` or `finish`, which hold only for (epoch, owner).
 """
 
 from __future__ import annotations
@@ -130,8 +129,8 @@ def again(conn: Connection, id_: str) -> Job:
         return found  # its run reads what is current before it ends
     _step(found.state, State.STORED)
     values = {"state": State.STORED, "cancel": False, "error_code": None, "error_text": None, "suspended_ms": None}
-    if found.state is State.PUBLISHED:
-        values |= {"acked_ms": 0, "doubt_ms": None}  # all was heard: it is heard again from the first word (ruling 3)
+    if found.state is State.PUBLISHED:  # all was heard: it is heard again from the first word (ruling 3)
+        values |= {"acked_ms": 0, "doubt_ms": None}
     conn.execute(update(job).where(job.c.id == id_).values(values | {"breaks": 0, "ended_ms": None}))
     queue_next(conn, found.tenant, found.encounter)
     return _one(conn, job.c.id == id_)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fhir_bridge.worker.resume import Session
 
 SLACK_MS: Final = 1_000  # coders pad and cut
-SAME_MS: Final = 20  # no word is that short
+SAME_MS: Final = 2  # rounding; more would cut into words
 # A recording may well begin with silence, but not with one that is longer than this and than all audio before it.
 SILENCE_MS: Final = 10_000
 
