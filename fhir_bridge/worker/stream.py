@@ -176,7 +176,8 @@ class _Connection:
             case Transcript(segments):
                 points.reached("stream.words")
                 timed = self._timed(segments, session, sent_ms)
-                self._scene.results.hear(segments, timed, self._note(sent_ms))
+                # Still at most all of it: who dies before the next note has sent more than up to now.
+                self._scene.results.hear(segments, timed, self._note(self._all_of(session)))
             case Facts(facts):
                 points.reached("stream.facts")
                 self._scene.results.learn(facts)
