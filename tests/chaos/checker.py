@@ -164,11 +164,16 @@ class Checker:
 
     # --- waiting ---
 
+    def sent(self, _told: dict) -> dict:
+        """Wait until all was accepted."""
+        for each in self.sending:
+            each.result(timeout=600)
+        self.sending.clear()
+        return {}
+
     def wait(self, told: dict) -> dict:
         """Wait until all that was sent has ended, or so many have; stuck: nothing ends any more."""
-        for each in self.sending:
-            each.result(timeout=300)
-        self.sending.clear()
+        self.sent(told)
         moved = time.monotonic()
         while waiting := [one for one in self.visits if one.status not in DONE]:
             ended = self._look(waiting)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import re
 import shutil
 import signal
 import socket
@@ -20,6 +21,7 @@ from typing import Any
 
 import psycopg
 import requests
+from growth import Size, size_of
 from proxy import Proxy
 
 HERE = Path(__file__).parent
@@ -207,6 +209,18 @@ class Hospital:
         with suppress(ProcessLookupError):
             os.kill(part.pid, sign)
 
+    def renew_workers(self, **changes: str) -> None:
+        """Let all workers end in good order, and begin again with other settings for a while."""
+        before = [part.pid for part in self.workers]
+        for part in self.workers:
+            part.environment = self.environment | changes
+            self.kill(part, signal.SIGTERM)
+        until = time.monotonic() + 120
+        while any(part.pid in before for part in self.workers):
+            if time.monotonic() > until:
+                raise RuntimeError("a worker does not end")
+            time.sleep(0.1)
+
     def web_workers(self) -> list[int]:
         """The processes that gunicorn forked."""
         pid = self.part("web").pid
@@ -259,9 +273,21 @@ class Hospital:
         shown = requests.get(f"{self.base}/metrics", timeout=10).text
         return found[:5] + (["metrics"] if CANARY.split()[0] in shown else [])
 
-    def sizes(self) -> dict[str, tuple[int, int, int]]:
-        """Memory in kB, descriptors and threads of each long-lived process (L10)."""
-        return {f"{part.name}:{part.pid}": _size(part.pid) for part in self.parts if _alive(part.pid)}
+    def told(self, event: str) -> int:
+        """How often the processes have logged this."""
+        return (self.folder / "log").read_text(errors="replace").count(f'"event": "{event}"')
+
+    def streaming(self) -> int:
+        """How many jobs stream now, as operators see it."""
+        shown = requests.get(f"{self.base}/metrics", timeout=30).text
+        found = re.search(r'fhir_bridge_jobs\{state="streaming"\} (\d+)', shown)
+        return int(found[1]) if found else 0
+
+    def sizes(self) -> dict[str, Size]:
+        """What each process of the bridge holds (L10); another process has another name."""
+        pids = [(part.name, part.pid) for part in self.parts if part.name != "sandbox"]
+        pids += [("fork", pid) for pid in self.web_workers()]
+        return {f"{name}:{pid}": size_of(pid) for name, pid in pids}
 
     def _environment(self) -> dict[str, str]:
         mine = {
@@ -302,18 +328,6 @@ class Hospital:
 def _mapped(path: Path) -> mmap.mmap:
     with path.open("r+b") as file:
         return mmap.mmap(file.fileno(), 0)
-
-
-def _alive(pid: int) -> bool:
-    return bool(pid) and Path(f"/proc/{pid}/status").exists()
-
-
-def _size(pid: int) -> tuple[int, int, int]:
-    with suppress(OSError):
-        status = Path(f"/proc/{pid}/status").read_text()
-        known = dict(line.split(":", 1) for line in status.splitlines())
-        return (int(known["VmRSS"].split()[0]), len(list(Path(f"/proc/{pid}/fd").iterdir())), int(known["Threads"]))
-    return (0, 0, 0)
 
 
 def _free_port() -> int:

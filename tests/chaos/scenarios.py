@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sqlite3
+import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -14,13 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from hospital import LEASE, Hospital, Postgres
+from load import load
+
+from fhir_bridge.sandbox.numbers import make_wav
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterator
 
+__all__ = ["POINTS", "Scene", "load"]
+
 POINTS: dict[str, str] = json.loads((Path(__file__).parent / "points.json").read_text())
 WAIT = 40.0
+LONG = 150.0
 DISK_SITES = (
     "intake.begun", "intake.sealed", "blob.written", "blob.finished", "blob.synced", "blob.renamed", "blob.durable",
     "accept.begun", "accept.versions", "accept.contents", "accept.jobs", "accept.audited", "write.begun",
@@ -29,30 +36,45 @@ DISK_SITES = (
 )  # fmt: skip
 
 
+class Sounds:
+    """Numbered audio in files: so many quarters of a second at a rate."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._lock = folder, threading.Lock()
+
+    def of(self, count: int, rate: int = 16_000) -> str:
+        path = self._folder / f"{count}-{rate}.wav"
+        with self._lock:
+            if not path.exists():
+                path.write_bytes(make_wav(count, rate=rate))
+        return str(path)
+
+
 @dataclass
 class Scene:
     """One run of one scenario on one hospital."""
 
     at: Hospital
     chance: random.Random
-    sounds: dict[int, str]
+    sounds: Sounds
     postgres: Postgres | None
     name: str
     sent: int = 0
     figures: dict[str, Any] = field(default_factory=dict)
 
-    def send(self, count: int, *, length: int = 48, expect: str = "completed", name: str = "visit") -> str:
+    def send(
+        self, count: int, *, length: int = 48, rate: int = 16_000, expect: str = "completed", name: str = "visit"
+    ) -> str:
         """Post so many visits in the background; return what their names begin with."""
         self.sent += 1
         prefix = f"{self.name}-{name}-{self.sent}"
-        self.at.check(
-            "send", count=count, name=prefix, sound=self.sounds[length], first=0, length=length, expect=expect
-        )
+        sound = self.sounds.of(length, rate)
+        self.at.check("send", count=count, name=prefix, sound=sound, first=0, length=length, expect=expect)
         return prefix
 
-    def wait(self) -> None:
-        """Until everything that was sent has ended."""
-        self.at.check("wait")
+    def wait(self, *, patience: float = LONG) -> None:
+        """Until everything that was sent has ended; what does not while for so long nothing ends is stuck."""
+        self.at.check("wait", patience=patience)
 
     @contextmanager
     def switched(self, **switches: Any) -> Iterator[None]:
@@ -213,7 +235,7 @@ def _patch(scene: Scene) -> Iterator[Callable[[], object]]:
 @contextmanager
 def _upload(scene: Scene) -> Iterator[Callable[[], object]]:
     def push() -> None:
-        same = scene.at.check("upload", sound=scene.sounds[48], times=30)["same"]
+        same = scene.at.check("upload", sound=scene.sounds.of(48), times=30)["same"]
         scene.figures["uploads_damaged"] = scene.figures.get("uploads_damaged", 0) + (not same)
 
     yield push
@@ -457,39 +479,10 @@ def clocks(scene: Scene, jumps: int) -> None:
     scene.figures["jumps"] = jumps
 
 
-# --- races and load -----------------------------------------------------------------------
+# --- races ------------------------------------------------------------------------------------------
 
 
 def race(scene: Scene, creates: int) -> None:
     """Sixteen threads create the same fifty identifiers under a condition."""
     found = scene.at.check("race", name=scene.name, identifiers=50, creates=creates, threads=16)
     scene.figures |= {"creates": creates, **found}
-
-
-def load(scene: Scene, streams: int, seconds: int) -> None:
-    """So many streams at the speed of speech, at once."""
-    faster = {"FHIR_BRIDGE_STREAM_PACE": "1", "FHIR_BRIDGE_WORKER_STREAMS": str(streams)}
-    faster["FHIR_BRIDGE_MAX_STREAMS"] = str(streams * 2)
-    usual = [dict(part.environment) for part in scene.at.workers]
-    for part in scene.at.workers:
-        part.environment = part.environment | faster
-        scene.at.kill(part, signal.SIGTERM)
-    time.sleep(3.0)
-    before = scene.at.sizes()
-    scene.send(streams, length=seconds * 4)
-    scene.wait()
-    after = scene.at.sizes()
-    late = sorted(_lateness(scene, streams))
-    for part, environment in zip(scene.at.workers, usual, strict=True):
-        part.environment = environment
-        scene.at.kill(part, signal.SIGTERM)
-    grown = {name.split(":")[0]: after[name][0] - before[name][0] for name in after if name in before}
-    p99 = late[int(len(late) * 0.99) - 1] if late else None
-    scene.figures |= {"streams": streams, "seconds": seconds, "late_p99_s": p99, "grown_kb": grown}
-
-
-def _lateness(scene: Scene, streams: int) -> Iterator[float]:
-    """How much longer than its sound each conversation took."""
-    for session in scene.at.sessions()[-streams:]:
-        if "took" in session and session["seconds"]:
-            yield round(session["took"] - session["seconds"], 2)

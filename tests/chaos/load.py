@@ -1,0 +1,116 @@
+"""Many streams at the speed of speech at once: each in time, and no process grows over them (L10)."""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from growth import Size, grown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from scenarios import Scene
+
+RATE = 8_000
+BYTES = RATE * 2  # of a second
+WARM_SECONDS = 8
+STREAM_KB = 256
+"""What a stream may add while it lasts: its words are held until they are published."""
+KEPT_KB = 24 * 1024
+"""What a process may keep of a whole wave: the allocator's rest. A tenth of the audio would be more."""
+SETTLED_SECONDS = 60.0
+
+
+@dataclass
+class Wave:
+    """What was seen while many streams ran: sizes early and late in the time in which most of them ran."""
+
+    most: int = 0
+    lasted: float = 0.0
+    early: dict[str, Size] = field(default_factory=dict)
+    late: dict[str, Size] = field(default_factory=dict)
+
+
+def load(scene: Scene, streams: int, seconds: int) -> None:
+    """So many streams for so long, after some short ones that fill all pools."""
+    with _at_the_speed_of_speech(scene, streams):
+        _wave(scene, streams, WARM_SECONDS)
+        warm = scene.at.sizes()
+        for longer in (seconds, seconds * 2, seconds * 4):  # on a slow machine the first ends before the last begins
+            known = {session["id"] for session in scene.at.sessions()}
+            wave = _wave(scene, streams, longer)
+            if wave.most >= streams and wave.lasted > seconds / 3:
+                break
+        lags = sorted(_lags([session for session in scene.at.sessions() if session["id"] not in known]))
+        scene.figures |= {"streams": wave.most, "seconds": longer, "late_p99_s": lags[int(len(lags) * 0.99)]}
+        scene.figures["kb"] = {name: [at[name].kb for at in (warm, wave.early, wave.late)] for name in warm}
+        scene.figures["grown"] = grown(wave.early, wave.late, most_kb=streams * STREAM_KB)
+        scene.figures["kept"] = _kept(scene, warm)
+
+
+@contextmanager
+def _at_the_speed_of_speech(scene: Scene, streams: int) -> Iterator[None]:
+    """Workers that take so many streams, and send them as they were spoken."""
+    faster = {"FHIR_BRIDGE_STREAM_PACE": "1", "FHIR_BRIDGE_WORKER_STREAMS": str(streams)}
+    faster["FHIR_BRIDGE_LEASE_SECONDS"] = "10"  # nobody dies here, and the machine may be slow
+    scene.at.renew_workers(**faster, FHIR_BRIDGE_MAX_STREAMS=str(streams * 2))
+    try:
+        yield
+    finally:
+        scene.at.renew_workers()
+
+
+def _wave(scene: Scene, streams: int, seconds: int) -> Wave:
+    """Let them begin together, and look every second."""
+    for part in scene.at.workers:
+        scene.at.kill(part, signal.SIGSTOP)
+    scene.send(streams, length=seconds * 4, rate=RATE)
+    scene.at.check("sent")
+    for part in scene.at.workers:
+        scene.at.kill(part, signal.SIGCONT)
+    seen = list(_seen(scene, seconds))
+    scene.wait(patience=seconds * 2)
+    return _plateau(seen)
+
+
+def _seen(scene: Scene, seconds: int) -> Iterator[tuple[float, int, dict[str, Size]]]:
+    """Moment, streams and sizes, until none streams any more."""
+    until, began = time.monotonic() + seconds * 2 + 60, False
+    while time.monotonic() < until:
+        streaming = scene.at.streaming()
+        if began and not streaming:
+            return
+        began = began or streaming > 0
+        yield time.monotonic(), streaming, scene.at.sizes()
+        time.sleep(1.0)
+
+
+def _plateau(seen: list[tuple[float, int, dict[str, Size]]]) -> Wave:
+    """The first fifth of the time in which most streams ran is warming up."""
+    most = max(streaming for _, streaming, _ in seen)
+    those = [(at, sizes) for at, streaming, sizes in seen if streaming == most]
+    early, late = those[len(those) // 5], those[-1]
+    return Wave(most, late[0] - early[0], early[1], late[1])
+
+
+def _kept(scene: Scene, warm: dict[str, Size]) -> list[str]:
+    """What is more than after the first wave, once all has come to rest."""
+    until = time.monotonic() + SETTLED_SECONDS
+    while (found := grown(warm, scene.at.sizes(), most_kb=KEPT_KB)) and time.monotonic() < until:
+        time.sleep(1.0)
+    return found
+
+
+def _lags(sessions: list[dict[str, Any]]) -> Iterator[float]:
+    """How much later than its sound each piece of audio came to Corti, seconds after the first of its connection."""
+    for session in sessions:
+        heard, began = 0, None
+        for noted in session["journal"]:
+            if noted["event"] == "audio":
+                began = noted["at"] if began is None else began
+                yield round(noted["at"] - began - heard / BYTES, 3)
+                heard += noted["bytes"]
