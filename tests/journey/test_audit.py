@@ -6,6 +6,7 @@ import json
 from base64 import b64decode
 
 import pytest
+from browser import begin
 from conftest import example, media
 from http_routes import GUARDED, ROUTES
 from sqlalchemy import text
@@ -22,6 +23,7 @@ from fhir_bridge.verbs.audit_events import AuditEvents
 
 DCM = "http://dicom.nema.org/resources/ontology/DCM"
 HL7 = "http://terminology.hl7.org/CodeSystem/"
+USER = "Practitioner/holm"
 PATIENT = {"reference": example("encounter-ambulatory")["subject"]["reference"]}
 SOURCE, DESTINATION = (DCM, "110153"), (DCM, "110152")
 
@@ -129,6 +131,18 @@ def test_a_search_for_a_patient_names_the_patient_and_what_was_asked(ehr, asked)
     assert told["1", "1"]["what"] == {"reference": "Patient/p1"}
     assert b64decode(told["2", "24"]["query"]).decode() == asked
     assert "what" not in told["2", "24"]
+
+
+def test_what_a_person_looks_for_while_choosing_a_patient_is_told(browser, heart, holm, ehr):
+    page = browser.sign_in(begin(browser, heart), holm)
+    browser.submit(page, "/oauth/patient", search="yes", name="Berg")
+
+    told = [one for one in ehr.get("AuditEvent?_count=200").found if one["agent"][-1]["who"].get("reference") == USER]
+    looked = [one for one in told if one["subtype"][0]["code"] == "search-type"]
+
+    asked = {b64decode(entities(one)["2", "24"]["query"]).decode() for one in looked}
+    assert asked == {"Patient?_sort=-_lastUpdated", "Patient?name=Berg&_sort=-_lastUpdated"}
+    assert {one["action"] for one in looked} == {"E"}
 
 
 def test_a_search_by_form_tells_what_its_body_asked(ehr):

@@ -7,6 +7,8 @@ import re
 import pytest
 import yaml
 
+from fhir_bridge.app import create_app
+
 
 def page(ehr):
     with ehr.http.get("/docs") as answer:
@@ -34,6 +36,22 @@ def test_every_asset_the_page_names_is_served_here(ehr):
         name = path.rpartition("/")[2]
         with ehr.http.get(f"/docs/assets/{name}") as answer:
             assert (answer.status_code, answer.headers["X-Content-Type-Options"]) == (200, "nosniff"), path
+
+
+@pytest.mark.parametrize("kept", ["", "/base"])
+def test_below_a_path_the_page_names_what_is_served_there(web_settings, kept):
+    app = create_app(web_settings.model_copy(update={"public_url": "https://bridge.example/base"}))
+    http = app.test_client()
+    with http.get(f"{kept}/docs") as answer:
+        named = re.findall(r"(?:src|href)=[\"']([^\"'#]+)", answer.text)
+    assert all(path.startswith("/base/docs/assets/") for path in named)
+    for path in named:
+        with http.get(path) as asset:
+            assert asset.status_code == 200, path
+    flows = http.get(f"{kept}/openapi.json").json["components"]["securitySchemes"]["smart"]["flows"]
+    assert flows["authorizationCode"]["authorizationUrl"] == "https://bridge.example/base/oauth/authorize"
+    assert {flow["tokenUrl"] for flow in flows.values()} == {"https://bridge.example/base/oauth/token"}
+    app.extensions["fhir-bridge"].store.close()
 
 
 @pytest.mark.parametrize("name", ["..", "..%2f..%2fdocs.py", "%2e%2e", "nothing.js", "docs.html%00"])

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 
 from fhir_bridge.api.guard import bridge
+from fhir_bridge.api.oauth import door
 from fhir_bridge.smart.grant import Grant
+from fhir_bridge.verbs import audit
 from fhir_bridge.verbs.search import search
 
 if TYPE_CHECKING:
@@ -59,9 +62,16 @@ def _within(visit: Visit) -> list[tuple[str, str]]:
 
 def _found(visit: Visit, type_: str, asked: list[tuple[str, str]]) -> list[dict[str, Any]]:
     who = Grant(visit.ask.tenant, visit.ask.client, _SCOPE, user=visit.known.user)
+    _tell(visit, type_, asked)
     escaped = [(name, value.replace("\\", r"\\").replace(",", r"\,").replace("$", r"\$")) for name, value in asked]
     bundle = json.loads(search(bridge(), who, type_, [*escaped, ("_count", str(MOST))]))
     return [entry["resource"] for entry in bundle.get("entry", ()) if entry["resource"]["resourceType"] == type_]
+
+
+def _tell(visit: Visit, type_: str, asked: list[tuple[str, str]]) -> None:
+    """Let the audit keep what was looked for: what is shown here is shown of patients."""
+    row = replace(door.told("search-type", visit, person=visit.known), type=type_, query=f"{type_}?{urlencode(asked)}")
+    bridge().store.write(lambda conn: audit.record(conn, [row]))
 
 
 def _patient(resource: dict[str, Any]) -> Choice:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import flask_swagger_ui
 import yaml
-from flask import Blueprint, Response, send_from_directory
+from flask import Blueprint, Response, render_template, send_from_directory
 
 from fhir_bridge.api import guests, respond
 from fhir_bridge.api.guard import bridge, tokens
 from fhir_bridge.fhir.rest.openapi import document
 
-routes = Blueprint("docs", __name__)
+routes = Blueprint("docs", __name__, template_folder="templates")
 
 ASSETS: Final = Path(flask_swagger_ui.__file__).parent / "dist"
 OURS: Final = Path(__file__).parent / "static"
@@ -40,7 +41,8 @@ def openapi_yaml() -> Response:
 @routes.get("/docs")
 def page() -> Response:
     """The page itself."""
-    answer = send_from_directory(OURS, "docs.html")
+    text = render_template("docs.html", root=urlsplit(bridge().origin).path)
+    answer = Response(text, content_type="text/html; charset=utf-8")
     answer.headers["Content-Security-Policy"] = POLICY
     return answer
 

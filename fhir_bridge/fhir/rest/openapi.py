@@ -63,7 +63,7 @@ def _document(origin: str, rows: tuple[Served, ...]) -> Json:
         "tags": [{"name": name} for name in (*(row.type for row in rows), "System", "OAuth", "Operators")],
         "paths": _paths(rows),
         "components": {
-            "securitySchemes": _security_schemes(rows),
+            "securitySchemes": _security_schemes(origin.rstrip("/"), rows),
             "schemas": _schemas(rows),
             "parameters": PARAMETERS,
             "responses": {error_name(status): error_response(status) for status in ERRORS},
@@ -106,9 +106,12 @@ def _letters(row: Served) -> str:
     return "".join(letter for interaction, letter in _LETTERS.items() if interaction in row.interactions)
 
 
-def _security_schemes(rows: tuple[Served, ...]) -> Json:
-    own: Json = {"tokenUrl": "/oauth/token", "scopes": dict(scopes(rows))}
-    personal: Json = {"authorizationUrl": "/oauth/authorize", "tokenUrl": "/oauth/token", "scopes": dict(PERSONAL)}
+def _security_schemes(origin: str, rows: tuple[Served, ...]) -> Json:
+    """Name the endpoints in full: a reader would take the path away that the server's address may have."""
+    token = f"{origin}/oauth/token"
+    own: Json = {"tokenUrl": token, "scopes": dict(scopes(rows))}
+    authorize = f"{origin}/oauth/authorize"
+    personal: Json = {"authorizationUrl": authorize, "tokenUrl": token, "scopes": dict(PERSONAL)}
     return {
         "smart": {
             "type": "oauth2",

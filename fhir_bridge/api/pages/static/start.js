@@ -1,8 +1,9 @@
 // Starts Swagger UI on this server's own document, and tells it how a person signs in here.
+const docs = new URL("..", document.currentScript.src);  // which may be below a path
 (async () => {
-  const here = await (await fetch("/docs/sign-in.json")).json();
+  const here = await (await fetch(new URL("sign-in.json", docs))).json();
   const ui = SwaggerUIBundle({
-    url: "/openapi.json",
+    url: new URL("../openapi.json", docs).href,
     dom_id: "#swagger-ui",
     deepLinking: true,
     persistAuthorization: false,
