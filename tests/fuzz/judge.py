@@ -132,16 +132,8 @@ class Judge:
         """What an error must be: in the one shape, and without the words of who asked."""
         if answer.status_code < 400:
             return
-        try:
-            told = json.loads(answer.content)
-        except ValueError:
-            yield "an error that is no JSON"
-            return
-        if case.path.startswith("/oauth"):
-            if not isinstance(told.get("error"), str):
-                yield "an error that OAuth's clients cannot read"
-        elif told.get("resourceType") != "OperationOutcome":
-            yield "an error that is no OperationOutcome"
+        if not _is_page(case, answer):
+            yield from _misshapen(case, answer)
         said = answer.content.decode()
         if any(word in said for word in _words(case) if len(word) > LONG and word not in self._ours):
             yield "an error that says what was sent"
@@ -154,6 +146,24 @@ class Judge:
     def report(self) -> str:
         """Tell each fault with a request that shows it."""
         return "\n\n".join([f"{len(self.findings)} faults", *self.findings.values()])
+
+
+def _is_page(case: Case, answer: Response) -> bool:
+    """Whether it is for the person who was sent there, as far as there is no app that could be told."""
+    return case.path == "/oauth/authorize" and answer.headers["content-type"] == ["text/html; charset=utf-8"]
+
+
+def _misshapen(case: Case, answer: Response) -> Iterator[str]:
+    try:
+        told = json.loads(answer.content)
+    except ValueError:
+        yield "an error that is no JSON"
+        return
+    if case.path.startswith("/oauth"):
+        if not isinstance(told.get("error"), str):
+            yield "an error that OAuth's clients cannot read"
+    elif told.get("resourceType") != "OperationOutcome":
+        yield "an error that is no OperationOutcome"
 
 
 def _words(case: Case) -> Iterator[str]:

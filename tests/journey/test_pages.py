@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 from fhir_bridge.app import create_app
+
+SEEN_BY_PEOPLE = re.compile(r"/oauth/(sign-in|sign-out|patient|encounter|consent)\b.*")
 
 
 def page(ehr):
@@ -76,3 +79,17 @@ def test_what_could_be_a_page_is_offered_as_a_download(ehr):
     assert (answer.status, answer.raw) == (200, script)
     assert answer.headers["Content-Disposition"] == "attachment"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_what_apps_and_ehrs_call_of_the_authorization_server_is_declared(app, ehr):
+    called = {
+        (rule.rule, method.lower())
+        for rule in app.url_map.iter_rules()
+        for method in rule.methods - {"HEAD", "OPTIONS"}
+        if rule.rule.startswith("/oauth/") and not SEEN_BY_PEOPLE.fullmatch(rule.rule)
+    }
+    paths = ehr.http.get("/openapi.json").json["paths"]
+    assert {(path, method) for path in paths if path.startswith("/oauth/") for method in paths[path]} == called
+    named = ehr.http.get("/fhir/.well-known/smart-configuration").json
+    urls = {named[f"{name}_endpoint"] for name in ("authorization", "token", "introspection", "revocation")}
+    assert {urlsplit(url).path for url in urls} <= paths.keys()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from fhir_bridge.fhir.resource.writer import write
 from fhir_bridge.fhir.rest.capability import VERSION
 from fhir_bridge.fhir.rest.openapi_interactions import ALWAYS, STORED, UNCHANGED, past, routes_of
+from fhir_bridge.fhir.rest.openapi_oauth import oauth_routes
 from fhir_bridge.fhir.rest.openapi_operations import operation_routes
 from fhir_bridge.fhir.rest.openapi_parts import (
     ERRORS,
@@ -24,7 +25,7 @@ from fhir_bridge.fhir.rest.openapi_parts import (
     schema,
 )
 from fhir_bridge.fhir.rest.openapi_requests import request_routes
-from fhir_bridge.fhir.rest.openapi_routes import plain_routes, token_route
+from fhir_bridge.fhir.rest.openapi_routes import plain_routes
 from fhir_bridge.fhir.rest.openapi_search import search_routes
 from fhir_bridge.fhir.rest.operations import operations_of
 from fhir_bridge.fhir.rest.served import SERVED, Interaction, Served
@@ -109,7 +110,8 @@ def _letters(row: Served) -> str:
 def _security_schemes(origin: str, rows: tuple[Served, ...]) -> Json:
     """Name the endpoints in full: a reader would take the path away that the server's address may have."""
     token = f"{origin}/oauth/token"
-    own: Json = {"tokenUrl": token, "scopes": dict(scopes(rows))}
+    allowed: Json = {**scopes(rows), "launch": "To tell what an EHR has open, as it opens an app"}
+    own: Json = {"tokenUrl": token, "scopes": allowed}
     authorize = f"{origin}/oauth/authorize"
     personal: Json = {"authorizationUrl": authorize, "tokenUrl": token, "scopes": dict(PERSONAL)}
     return {
@@ -136,7 +138,6 @@ def _paths(rows: tuple[Served, ...]) -> Json:
         "/fhir": {"post": _transaction()},
         "/fhir/_history": {"get": _history()},
         "/fhir/_page/{id}": {"get": _page()},
-        "/oauth/token": {"post": token_route()},
         **{path: {"get": route} for path, route in plain_routes().items()},
     }
     for row in rows:
@@ -145,7 +146,7 @@ def _paths(rows: tuple[Served, ...]) -> Json:
                 paths.setdefault(path, {})[method] = described
     for path, method, described in search_routes(rows):
         paths.setdefault(path, {})[method] = described
-    for path, method, described in request_routes():
+    for path, method, described in [*request_routes(), *oauth_routes()]:
         paths.setdefault(path, {})[method] = described
     for type_, operation in [*((row.type, one) for row in rows for one in row.operations), *_WHOLE]:
         for path, method, described in operation_routes(type_, operation):

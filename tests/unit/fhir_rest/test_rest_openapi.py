@@ -66,7 +66,8 @@ MEMBERS = {
 def test_every_interaction_and_operation_has_its_route(api: dict):
     expected = {
         ("/fhir", "post"),
-        ("/oauth/token", "post"),
+        *((f"/oauth/{name}", "post") for name in ("authorize", "token", "introspect", "revoke", "launch")),
+        ("/oauth/authorize", "get"),
         ("/oauth/jwks", "get"),
         ("/fhir/_page/{id}", "get"),
         ("/fhir/_history", "get"),
@@ -149,11 +150,11 @@ def every_error(error: type[BridgeError]) -> Iterator[type[BridgeError]]:
 
 def test_a_route_that_needs_a_token_says_which_scope_and_tells_of_401_and_403(api: dict):
     known = api["components"]["securitySchemes"]["smart"]["flows"]["clientCredentials"]
-    assert known["tokenUrl"] == "/oauth/token"
+    assert known["tokenUrl"] == "https://bridge/oauth/token"
     for path, _, route in routes(api):
         if route["security"]:
             (scope,) = route["security"][0]["smart"]
-            assert re.fullmatch(r"system/(\w+|\*)\.[cruds]+", scope)
+            assert scope == "launch" or re.fullmatch(r"system/(\w+|\*)\.[cruds]+", scope)
             assert {"401", "403"} <= set(route["responses"]), path
         else:
             assert "403" not in route["responses"], path
@@ -221,6 +222,9 @@ def test_what_is_no_resource_has_no_schema():
 def test_the_server_is_where_the_document_came_from(api: dict):
     assert api["servers"] == [{"url": "https://bridge"}]
     assert document()["servers"] == [{"url": "/"}]
+    assert (
+        document()["components"]["securitySchemes"]["smart"]["flows"]["clientCredentials"]["tokenUrl"] == "/oauth/token"
+    )
     assert api["openapi"].startswith("3.1.")
 
 
