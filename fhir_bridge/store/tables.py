@@ -173,13 +173,13 @@ job = Table(
     Column("acked_ms", BigInteger, nullable=False, server_default="0"),  # audio position known to be transcribed
     Column("session", Integer, nullable=False, server_default="0"),  # stream connections opened so far
     Column("breaks", Integer, nullable=False, server_default="0"),  # breaks since the last progress
-    Column("doubt_ms", BigInteger),  # where to go on from, when it is in doubt where the words since were said
     Column("suspended_ms", BigInteger),  # since when Corti keeps it waiting; null while it gets on
     Column("cancel", Boolean, nullable=False, server_default=text("false")),  # asked to stop
     Column("error_code", Bytewise),
     Column("error_text", Bytewise),
     Column("binary", Bytewise),  # id of the Binary that holds the recording
     Column("ended_ms", BigInteger),  # null while it goes on
+    Column("doubt_ms", BigInteger),  # where to go on from, when it is in doubt where the words since were said
     Index("job_state", "state", "lease_ms"),
     Index("job_encounter", "tenant", "encounter", "created_ms"),
     Index("job_binary", "tenant", "binary"),
