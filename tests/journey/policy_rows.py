@@ -64,6 +64,15 @@ ROWS: Final = (
     row("Provenance/v2", target=[to("Patient/p2")], recorded="2026-11-22T08:15:00Z", agent=[{"who": to("Device/x")}]),
 )
 TYPES: Final = tuple(dict.fromkeys(each["resourceType"] for each in ROWS))
+TEXT = {"attachment": {"contentType": "text/plain", "data": "aGVhcmQ="}}
+NOTE = {"type": CODE, "title": "Note", "date": "2026-11-22", "author": [to("Practitioner/d1")]}
+# Nothing refers to these, nor they to a visit: for tests that write.
+DOCUMENTS: Final = (
+    row("DocumentReference/r1", status="current", subject=to("Patient/p1"), content=[TEXT]),
+    row("DocumentReference/r2", status="current", content=[TEXT]),
+    row("Composition/k1", status="final", subject=to("Patient/p2"), **NOTE),
+)
+TYPES_WITH_DOCUMENTS: Final = (*TYPES, "DocumentReference", "Composition")
 
 
 def name(each: Row) -> str:
@@ -80,12 +89,12 @@ def patient_of(each: Row) -> set[str]:
 
 # A query of a scope, and whom it lets through; the types it means nothing for it lets through nowhere.
 QUERIES: Final[dict[str, tuple[tuple[str, ...], Callable[[Row], bool]]]] = {
-    "": (TYPES, lambda _: True),
+    "": (TYPES_WITH_DOCUMENTS, lambda _: True),
     "status=finished": (("Encounter",), lambda each: each["status"] == "finished"),
-    "status=final": (("Observation",), lambda each: each["status"] == "final"),
+    "status=final": (("Observation", "Composition"), lambda each: each["status"] == "final"),
     "status=finished,in-progress": (("Encounter",), lambda each: each["status"] in {"finished", "in-progress"}),
     "status:not=final": (
-        ("Encounter", "Media", "Observation", "Task"),
+        ("Encounter", "Media", "Observation", "Task", "DocumentReference", "Composition"),
         lambda each: each["status"] != "final",
     ),
     "status=final&category=urn:c%7Cvital": (
@@ -94,11 +103,11 @@ QUERIES: Final[dict[str, tuple[tuple[str, ...], Callable[[Row], bool]]]] = {
     ),
     # of a Provenance the targets that are Patients: http://hl7.org/fhir/R4/provenance.html#search
     "patient=Patient/p1": (
-        ("Encounter", "Media", "Observation", "Task", "Provenance"),
+        ("Encounter", "Media", "Observation", "Task", "Provenance", "DocumentReference", "Composition"),
         lambda each: "Patient/p1" in patient_of(each),
     ),
     "patient=p2": (
-        ("Encounter", "Media", "Observation", "Task", "Provenance"),
+        ("Encounter", "Media", "Observation", "Task", "Provenance", "DocumentReference", "Composition"),
         lambda each: "Patient/p2" in patient_of(each),
     ),
     "_id=p1": (("Patient",), lambda each: each["id"] == "p1"),
@@ -217,7 +226,7 @@ class Door:
         return answer.status_code, json.loads(answer.text)
 
 
-def fill(bridge: Bridge) -> None:
+def fill(bridge: Bridge, rows: tuple[Row, ...] = ROWS) -> None:
     """Store the rows in two tenants, each with a note of whose it is; a third has none. Each has a client."""
 
     def write(conn: Any) -> None:
@@ -226,7 +235,7 @@ def fill(bridge: Bridge) -> None:
             oauth.add_tenant(conn, oauth.new_tenant(tenant, bridge.keyring))
             oauth.add_client(conn, oauth.Client(f"ehr-{tenant}", tenant, "ehr", "", 0))
         for tenant, note in (("default", OURS), ("elsewhere", FOREIGN)):
-            resources.put(conn, tenant, tuple(new_version(noted(each, note), base=bridge.base) for each in ROWS))
+            resources.put(conn, tenant, tuple(new_version(noted(each, note), base=bridge.base) for each in rows))
 
     bridge.store.write(write)
 
