@@ -39,27 +39,19 @@ def test_an_encounter_becomes_an_interaction(ward):
     assert task["identifier"][0]["value"] == interaction.id
 
 
-def test_an_encounter_that_changes_is_brought_up_to_date(ward):
+@pytest.mark.parametrize(
+    ("status", "at_corti"), [("finished", "completed"), ("cancelled", "cancelled"), ("entered-in-error", "deleted")]
+)
+def test_an_encounter_that_changes_is_brought_up_to_date_in_corti_s_words(ward, status, at_corti):
     encounter = ward.admit(status="in-progress")
     ward.work()
 
-    ward.amend(encounter, status="finished")
+    ward.amend(encounter, status=status)
     ward.work()
 
     [interaction] = ward.sandbox.state.interactions.values()
-    assert interaction.encounter["status"] == "completed"
+    assert interaction.encounter["status"] == at_corti
     assert ward.task_of(encounter)["status"] == "completed"
-
-
-def test_an_encounter_entered_in_error_is_deleted_at_corti_in_corti_s_words(ward):
-    encounter = ward.admit()
-    ward.work()
-
-    ward.amend(encounter, status="entered-in-error")
-    ward.work()
-
-    [interaction] = ward.sandbox.state.interactions.values()
-    assert interaction.encounter["status"] == "deleted"
 
 
 def test_an_encounter_cancelled_before_its_interaction_was_made_gets_none(ward):
