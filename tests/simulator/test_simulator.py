@@ -14,7 +14,7 @@ from simulator import Ground, Simulator
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BATCH = 25
+BATCH = 50
 MEMORY = Path("/dev/shm")  # noqa: S108 - faster than a disk; nothing of it has to survive
 
 

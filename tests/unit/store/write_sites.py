@@ -25,7 +25,7 @@ from fhir_bridge.store import (
     uploads,
 )
 from fhir_bridge.store.jobs import NewJob
-from fhir_bridge.store.results import FactRow, InteractionRow, MediaKey, SegmentRow
+from fhir_bridge.store.results import FactRow, InteractionRow, MediaKey, Received, SegmentRow
 from fhir_bridge.store.states import State
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _request(conn: Connection, n: int) -> asynchronous.Turn:
 def _interaction(conn: Connection, n: int) -> object:
     row = InteractionRow(TENANT, f"e{n}", LONG, 1, sent=True)
     results.put_interaction(conn, row)
-    return results.note_received(conn, TENANT, f"e{n}", 9)
+    return results.note_received(conn, TENANT, f"e{n}", Received(4, 9))
 
 
 def _erased(conn: Connection, n: int) -> object:
