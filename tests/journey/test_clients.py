@@ -76,7 +76,7 @@ def journey(node: str, base: str, ehr: Any, tmp_path: Path) -> Callable[[str], d
 def test_fhir_kit_client_finds_everything_that_is_declared_to_work(journey):
     seen = journey("fhir-kit-client.mjs")
 
-    assert seen["everything"] == ["Encounter", "Task", "Media", "Task"]
+    assert seen["everything"] == ["Encounter", "Task", "Media", "Task", "Patient"]
     assert sorted(seen["paged"]) == ["0", "1", "2", "3", "4"]
     assert {what for what in INTERACTIONS if offers("Patient", what)} <= set(seen["declared"])
 
