@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +39,9 @@ TOLD = {"CapabilityStatement", "OperationDefinition", "OperationOutcome", "Param
 
 @pytest.fixture
 def received(received: Path, request: pytest.FixtureRequest) -> Path:
-    """What this test alone receives."""
+    """What this test alone receives, and in this run alone."""
     folder = received / request.node.name
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     return folder
 
