@@ -20,7 +20,12 @@ def blueprint(state: State) -> Blueprint:
     """Routes below `/__sandbox`."""
     routes = Blueprint("admin", __name__, url_prefix="/__sandbox")
     routes.register_error_handler(ValidationError, lambda error: (str(error), 400))
+    for add in (_switches, _faults, _clients, _seen):
+        add(routes, state)
+    return routes
 
+
+def _switches(routes: Blueprint, state: State) -> None:
     @routes.post("/reset")
     def reset() -> Response:
         wanted = request.get_json(silent=True) or {}
@@ -36,6 +41,8 @@ def blueprint(state: State) -> Blueprint:
         state.switches = Switches.model_validate({**state.switches.model_dump(), **request.get_json()})
         return jsonify(state.switches.model_dump())
 
+
+def _faults(routes: Blueprint, state: State) -> None:
     @routes.post("/next")
     def script() -> Response:
         wanted = request.get_json()
@@ -49,6 +56,15 @@ def blueprint(state: State) -> Blueprint:
             state.faults.clear()
         return jsonify(pending=0)
 
+
+def _clients(routes: Blueprint, state: State) -> None:
+    @routes.post("/clients")
+    def client() -> Response:
+        state.clients |= {str(name): str(secret) for name, secret in request.get_json().items()}
+        return jsonify(sorted(state.clients))
+
+
+def _seen(routes: Blueprint, state: State) -> None:
     @routes.get("/requests")
     def requests() -> Response:
         return jsonify(list(state.requests))
@@ -60,10 +76,3 @@ def blueprint(state: State) -> Blueprint:
     @routes.get("/sessions/<int:number>/audio")
     def audio(number: int) -> Response:
         return Response(bytes(state.sessions[number].kept), mimetype="application/octet-stream")
-
-    @routes.post("/clients")
-    def client() -> Response:
-        state.clients |= {str(name): str(secret) for name, secret in request.get_json().items()}
-        return jsonify(sorted(state.clients))
-
-    return routes
