@@ -191,7 +191,7 @@ def _finished(bridge: Bridge, grant: Grant, request: Request, expires_ms: int) -
     answer = json.loads(str(request.answer))
     if "manifest" in answer:
         return Finished(expires_ms, manifest=answer["manifest"])
-    if "erasure" in answer:
+    if request.kind == "erase":
         done = Done(200, body=write(erased(bridge, answer["erasure"])))
     else:
         done = _with_jobs(bridge, grant, request, Done(**answer))
