@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fhir_bridge.corti.messages import Segment
 
 GUARD_MS: Final = 2_000
+SEAM_MS: Final = 300  # times are that sure; between the answers to two questions more passes than this
 _NOT_SAID: Final = re.compile(r"[^\w%+/.-]+|[.-](?!\w)")
 
 
@@ -77,10 +78,9 @@ def kept(rows: Iterable[SegmentRow], session: Session) -> tuple[SegmentRow, ...]
 
 
 def unheard(rows: Iterable[SegmentRow], before: Sequence[SegmentRow], session: Session) -> tuple[SegmentRow, ...]:
-    """Drop what an earlier session heard already: the same words at about the same time, inside the guard."""
-    limit = session.base_ms - GUARD_MS
-    near = [row for row in before if row.session < session.number and row.end_ms > limit]
-    return tuple(row for row in rows if not any(_same(row, one) for one in near))
+    """Drop what an earlier session heard already: the same words, at times that meet where this one began."""
+    earlier = [row for row in before if row.session < session.number]
+    return tuple(row for row in rows if not any(_same(row, one) for one in earlier))
 
 
 def acked(rows: Iterable[SegmentRow], acked_ms: int) -> int:
@@ -99,5 +99,6 @@ def normalised(text: str) -> str:
 
 
 def _same(row: SegmentRow, other: SegmentRow) -> bool:
-    close = abs(row.start_ms - other.start_ms) < GUARD_MS and row.channel == other.channel
-    return close and normalised(row.text) == normalised(other.text)
+    """A short answer may well be given twice in two seconds: then there is time between the two."""
+    meets = row.start_ms - other.end_ms < SEAM_MS and row.channel == other.channel
+    return meets and normalised(row.text) == normalised(other.text)

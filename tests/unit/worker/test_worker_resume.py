@@ -75,6 +75,20 @@ def test_the_same_words_at_the_same_time_are_heard_once():
     assert resume.unheard(again, before, Session(2, 8_000)) == (again[1],)
 
 
+def test_a_short_answer_given_twice_around_the_place_of_a_break_is_two_answers():
+    before = [row(7_200, 7_600, "Yes.")]
+    again = [row(8_000, 8_300, "Yes.", session=2), row(8_900, 9_200, "yes", session=2)]
+
+    assert resume.unheard(again, before, Session(2, 8_000)) == tuple(again)
+
+
+def test_a_sentence_that_the_place_of_a_break_cuts_through_is_heard_once():
+    before = [row(7_500, 7_900, "Yes.")]
+
+    assert resume.unheard([row(8_000, 8_150, "yes", session=2)], before, Session(2, 8_000)) == ()
+    assert len(resume.unheard([row(8_000, 8_150, "yes", session=2, channel=1)], before, Session(2, 8_000))) == 1
+
+
 def test_words_repeated_within_one_session_are_kept():
     before = [row(8_000, 8_500, "yes", session=2)]
     again = [row(8_600, 8_900, "yes", session=2)]
