@@ -102,7 +102,7 @@ def _answered(this: Run) -> None:
         _fail(this, error)
     except Exception as error:  # noqa: BLE001 - the worker's loop: a fault of ours is shown on the Task and named in the log
         fault = BridgeError(_OWN_FAULT)
-        log.event("job.fault", job=this.job.id, epoch=this.hold.claim.epoch, error=_name(error), at=_place(error))
+        log.event("job.fault", job=this.job.id, epoch=this.hold.claim.epoch, error=_name(error), place=_place(error))
         _fail(this, fault)
 
 

@@ -97,7 +97,7 @@ def stream(run: Run, scene: Scene) -> None:
         except ConfigRefused as refused:
             if refused.about != "audio":
                 raise
-            log.event("corti.stream", job=run.job.id, event="format_refused")
+            log.event("corti.stream", job=run.job.id, outcome="format_refused")
             forms.pop(0)
         except CortiUnavailable:
             if not connection.accepted:
@@ -111,7 +111,7 @@ def _pause_after_break(run: Run) -> None:
     points.reached("stream.breaking")
     run.write(changes={"breaks": run.job.breaks + 1})
     points.reached("stream.broken")
-    log.event("corti.stream", job=run.job.id, event="broken")
+    log.event("corti.stream", job=run.job.id, outcome="broken")
     if run.job.breaks >= MOST_BREAKS:
         raise CannotStream
     run.hold.wait(_FIRST_PAUSE * 2 ** (run.job.breaks - 1))

@@ -72,3 +72,7 @@ def test_no_event_declares_a_field_for_what_patients_say_or_secrets_are():
     declared = {field for fields in log.EVENTS.values() for field in fields}
 
     assert declared.isdisjoint({"text", "body", "name", "patient", "transcript", "token", "query", "secret"})
+
+
+def test_no_field_of_an_event_hides_its_name_or_its_time():
+    assert all(fields.isdisjoint({"at", "event"}) for fields in log.EVENTS.values())
