@@ -1,7 +1,8 @@
-"""What a process holds, and whether it grew between two moments of the same load (L10)."""
+"""What the kernel tells of processes: whose they are, what they hold, whether that grew between two moments (L10)."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,6 +31,13 @@ def size_of(pid: int) -> Size:
     known = dict(line.split(":", 1) for line in lines)
     descriptors = sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
     return Size(int(known["VmRSS"].split()[0]), descriptors, int(known["Threads"]))
+
+
+def children(pid: int) -> list[int]:
+    """Which processes this one has forked; none when it is gone."""
+    with suppress(OSError):
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
 
 
 def grown(before: dict[str, Size], after: dict[str, Size], *, most_kb: int) -> list[str]:

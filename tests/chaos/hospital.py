@@ -21,11 +21,14 @@ from typing import Any
 
 import psycopg
 import requests
-from growth import Size, size_of
+from growth import Size, children, size_of
 from proxy import Proxy
+from room import give_room
 
 HERE = Path(__file__).parent
 LEASE = 3.0
+LONG = 150.0
+"""Seconds in which nothing ends any more: what still waits is stuck."""
 SLOTS, SLOT = 8, 64
 KEY = "a key of chaos only"
 LOGIN = {"client_id": "chaos", "client_secret": "a secret of chaos"}
@@ -223,10 +226,7 @@ class Hospital:
 
     def web_workers(self) -> list[int]:
         """The processes that gunicorn forked."""
-        pid = self.part("web").pid
-        with suppress(OSError):
-            return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-        return []
+        return children(self.part("web").pid)
 
     def until_up(self, seconds: float = 60) -> None:
         until = time.monotonic() + seconds
@@ -247,6 +247,11 @@ class Hospital:
         requests.delete(f"{self.corti}/__sandbox/next", timeout=10).raise_for_status()
         if faults:
             requests.post(f"{self.corti}/__sandbox/next", json=list(faults), timeout=10).raise_for_status()
+
+    def closed(self, code: int) -> int:
+        """How many connections this Corti has closed for that reason since it began."""
+        ends = (noted for session in self.sessions() for noted in session["journal"] if noted["event"] == "closed")
+        return sum(noted["code"] == code for noted in ends)
 
     def sessions(self) -> list[dict[str, Any]]:
         return requests.get(f"{self.corti}/__sandbox/sessions", timeout=30).json()
@@ -357,6 +362,14 @@ class Postgres:
         with psycopg.connect(self.server.get_uri(database), autocommit=True) as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
+
+    def room(self) -> None:
+        """Let its files grow again, after a process that made the disk full for it."""
+        give_room(self.folder / "pg")
+
+    def panics(self) -> int:
+        """How often it began anew because its log of writes found no room: other refusals it cannot log."""
+        return (self.folder / "pg" / "log").read_text(errors="replace").count("terminated by signal 6")
 
     def restart(self) -> None:
         """Stop the server at once, as an operator in a hurry does, and start it again."""

@@ -22,6 +22,8 @@ import threading
 import time
 from pathlib import Path
 
+from room import take_room
+
 from fhir_bridge import app, clock, points
 from fhir_bridge.cli import gunicorn_server, main
 from fhir_bridge.cli import worker as _worker
@@ -58,9 +60,11 @@ class Watcher:
         time.sleep(10)
 
     def full(self) -> None:
-        """From here on, for a moment, no file of this process grows: the kernel refuses."""
+        """For a moment no file of this process grows, nor one of its database server: the kernel refuses."""
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+        if os.environ.get("FHIR_BRIDGE_DATABASE_URL"):
+            take_room(self._folder.parent / "pg")
         threading.Timer(FULL_SECONDS, resource.setrlimit, (resource.RLIMIT_FSIZE, before)).start()
 
     def _is_first(self, serial: str) -> bool:

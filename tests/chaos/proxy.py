@@ -16,7 +16,8 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 
-KINDS = ("latency", "slices", "reset", "drop", "half", "blackhole")
+CUTS = ("reset", "drop", "half", "blackhole")
+KINDS = ("latency", "slices", *CUTS)
 BLACKHOLE_SECONDS = 2.0
 PIECE = 16 * 1024
 
@@ -31,13 +32,12 @@ class Fault:
 
 
 class Proxy:
-    """Runs in a thread of its own; `share` of all connections meet a fault until `left` have."""
+    """Runs in a thread of its own; `share` of all connections are to meet a fault, if they last until then."""
 
     def __init__(self, target: tuple[str, int], seed: int) -> None:
         self._target = target
         self._random = random.Random(seed)  # noqa: S311 - to be foretold
-        self.share, self.left = 0.0, 0
-        self.kinds = KINDS
+        self.share = 0.0
         self.met: Counter[str] = Counter()
         self._serving: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
@@ -50,9 +50,10 @@ class Proxy:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def disturb(self, count: int, *, share: float = 0.7, kinds: tuple[str, ...] = KINDS) -> None:
-        """Let the next `count` connections, of those that chance picks, meet a fault."""
-        self.kinds, self.share, self.left = kinds, share, count
+    @property
+    def cuts(self) -> int:
+        """How many connections were reset, dropped, half closed or made silent until now."""
+        return sum(self.met[kind] for kind in CUTS)
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(self._loop)])
@@ -68,10 +69,9 @@ class Proxy:
         self._loop.run_forever()
 
     def _fault(self) -> Fault | None:
-        if self.left <= 0 or self._random.random() > self.share:
+        if self._random.random() >= self.share:
             return None
-        self.left -= 1
-        kind = self._random.choice(self.kinds)
+        kind = self._random.choice(KINDS)
         at = self._random.choice((0, 100, 700, 2_000, 20_000, 64_000, 200_000))
         return Fault(kind, at, up=self._random.random() < 0.7)
 
@@ -83,8 +83,6 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         fault = self._fault()
-        if fault is not None:
-            self.met[fault.kind] += 1
         try:
             there = await asyncio.open_connection(*self._target)
         except OSError:
@@ -105,11 +103,13 @@ class Proxy:
                 each.close()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Fault | None) -> str:
-        passed = 0
+        passed, met = 0, False
         with suppress(OSError):
             while piece := await reader.read(PIECE):
                 passed += len(piece)
                 if fault is not None and passed > fault.at:
+                    self.met[fault.kind] += not met
+                    met = True
                     ends = await self._meet(fault, writer, piece)
                     if ends:
                         return ends
