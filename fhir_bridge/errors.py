@@ -360,9 +360,9 @@ class ConfigRefused(CortiRefused):
 
 
 class CortiNonsense(CortiError):
-    """An answer that cannot be what Corti means."""
+    """An answer that cannot be what Corti means: a page of something in between, as when it is being mended."""
 
-    issue = "exception"
+    issue, retry = "exception", True
 
 
 # --- our own house ---------------------------------------------------------------------

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from fhir_bridge import clock, points
-from fhir_bridge.errors import BusinessRule, CortiDuplicate, CortiError, CortiThrottled, CortiUnavailable
+from fhir_bridge.errors import BusinessRule, CortiDuplicate, CortiError, CortiThrottled
 from fhir_bridge.mapping.encounter import SUFFIX, corti_identifier, interaction_from_encounter, takes_recordings
 from fhir_bridge.store import results
 from fhir_bridge.store.jobs import now_ms
@@ -110,7 +110,7 @@ def _posted(run: Run, visit: Visit, row: InteractionRow) -> Interaction | None:
     except CortiDuplicate:
         return client.find_interaction(row.identifier, among=_FURTHER)
     except CortiError as error:
-        if isinstance(error, CortiThrottled) or not isinstance(error, CortiUnavailable):
+        if isinstance(error, CortiThrottled) or not error.retry:
             _kept(run, replace(row, sent=False))  # refused: nothing was made
         raise
 

@@ -78,7 +78,7 @@ def test_every_code_is_one_of_fhirs_and_every_class_says_when_it_is_raised(kind)
     assert kind.__doc__
 
 
-def test_only_an_outage_of_corti_is_worth_another_attempt():
+def test_only_an_outage_of_corti_or_an_unreadable_answer_is_worth_another_attempt():
     corti = {name for name, kind in KINDS.items() if issubclass(kind, errors.CortiError)}
 
     assert {name for name in corti if KINDS[name].retry} == {
@@ -86,6 +86,7 @@ def test_only_an_outage_of_corti_is_worth_another_attempt():
         "CortiTimeout",
         "CortiThrottled",
         "CortiPaused",
+        "CortiNonsense",
     }
 
 

@@ -20,10 +20,11 @@ def only(ward):
     return interaction
 
 
+@pytest.mark.parametrize("answer", [{"drop": True}, {"status": 200, "body": "<html>not JSON"}])
 @pytest.mark.parametrize("duplicates", ["400", "409", "accept"])
-def test_an_interaction_whose_answer_was_lost_is_adopted(ward, duplicates):
+def test_an_interaction_whose_answer_was_lost_or_unreadable_is_adopted(ward, duplicates, answer):
     ward.sandbox.switches.duplicate_identifier = duplicates
-    ward.sandbox.state.faults.append(Fault(**POST, apply=True, drop=True))
+    ward.sandbox.state.faults.append(Fault(**POST, apply=True, **answer))
     encounter = ward.admit()
 
     ward.work()
