@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -51,6 +52,8 @@ def unsure(ms):
         # a broken connection, or a worker that died: nobody knows how much of its audio arrived
         ([said(40.0, 41.0)], NEW, [], 5_000, Received(30_000, 90_000), unsure(40_000)),
         ([said(31.0, 32.0)], NEW, [], 5_000, Received(28_000, 30_000), unsure(30_000)),
+        # ... not even when it is a few milliseconds: words would be cut
+        ([said(31.0, 32.0)], NEW, [], 5_000, Received(29_990, 30_000), unsure(30_000)),
         # a connection that broke before its first word tells nothing of the clock
         ([said(3.0, 4.0)], NEW, [], 9_000, Received(0, 3_000), unsure(0)),
         # after a break the words that are said again tell, whatever was lost in between
@@ -172,3 +175,24 @@ def test_what_an_interaction_got_is_noted(ward):
 
     noted = ward.rooms.store.read(lambda conn: results.received(conn, "default", encounter))
     assert noted.least_ms == noted.most_ms == pytest.approx(20_000, abs=600)
+
+
+def test_until_a_connection_has_ended_all_that_it_may_still_send_counts_as_received(ward):
+    """Whoever dies after some words has sent on meanwhile, and can note nothing more."""
+    noted, encounter = [], ward.admit()
+    paced = ward.rooms.settings.model_copy(update={"stream_pace": 20.0})
+    ward.rooms = replace(ward.rooms, settings=paced)
+    ward.record(encounter, 60)
+
+    def look(point):
+        if point == "words.shown":
+            noted.append(ward.rooms.store.read(lambda conn: results.received(conn, "default", encounter)).most_ms)
+
+    points.watch(look)
+    try:
+        ward.work()
+    finally:
+        points.watch(None)
+
+    assert len(noted) > 1
+    assert min(noted) >= 15_000
