@@ -209,7 +209,8 @@ def _recording_routes(routes: Blueprint, state: State, guard: Guard) -> None:
 def _fact_routes(routes: Blueprint, state: State, guard: Guard) -> None:
     @routes.get("/<interaction_id>/facts/")
     def facts(interaction_id: str) -> Response:
-        return jsonify(facts=[one.json_of() for one in list(guard.interaction(interaction_id).facts.values())])
+        kept = list(guard.interaction(interaction_id).facts.values())
+        return jsonify(facts=[one.json_of(evidence=state.switches.evidence != "never") for one in kept])
 
     @routes.post("/<interaction_id>/facts/")
     def add(interaction_id: str) -> Response:
@@ -267,7 +268,7 @@ def _echo(interaction: Interaction, added: list[Fact]) -> None:
     """Facts posted during a stream are told on its socket as well (corti-api 5.3)."""
     for session in list(interaction.sessions):
         if session.teller is not None and not session.over.is_set():
-            session.teller.send_facts([one.json_of() for one in added])
+            session.teller.send_facts(added)
 
 
 def fact_groups() -> Json:

@@ -69,9 +69,9 @@ class Fact:
     created: str = field(default_factory=now)
     updated: str = field(default_factory=now)
 
-    def json_of(self) -> Json:
+    def json_of(self, *, evidence: bool = True) -> Json:
         """As `GET …/facts/` and the socket show it."""
-        evidence: Json = {"type": "transcript", "reference": self.reference or "", "quote": self.quote or ""}
+        quoted: Json = {"type": "transcript", "reference": self.reference or "", "quote": self.quote or ""}
         return {
             "id": self.id,
             "text": self.text,
@@ -81,7 +81,7 @@ class Fact:
             "source": self.source,
             "createdAt": self.created,
             "updatedAt": self.updated,
-            "evidence": [evidence] if self.quote else [],
+            "evidence": [quoted] if self.quote and evidence else [],
         }
 
 

@@ -41,6 +41,8 @@ class Switches(BaseModel):
     hold_transcripts: bool = Field(default=False, description="one message with everything at the end")
     repeat_facts: bool = Field(default=False, description="send each fact again with a new wording, same id")
     new_fact_ids_on_resume: bool = Field(default=False, description="a resumed stream tells known facts anew")
+    reword_known_facts: bool = Field(default=False, description="a new stream rewords facts it knows, same id")
+    evidence: Literal["always", "rest", "never"] = Field("always", description="where facts name theirs (unknown)")
     fast_audio_dropped_after: float | None = Field(None, description="seconds ahead of real time before audio is lost")
     unknown_messages: bool = Field(default=False, description="message types and enum values nobody has documented")
     audio_error_at: float | None = Field(None, description="`error` after so many seconds of audio, then the end")

@@ -107,6 +107,7 @@ class Teller:
         self.facts: dict[tuple[str, str], Fact] = {}
         if interaction and not state.switches.new_fact_ids_on_resume:
             self.facts = {(one.group, one.text): one for one in interaction.facts.values()}
+        self.reworded = not state.switches.reword_known_facts
         self.transcript = Transcript(state.new_id(), state.new_id(), [])
         every = state.switches.transcript_interval
         self.every = state.engine.interval if every is None else every
@@ -201,15 +202,18 @@ class Teller:
         found, self.findings = self.findings, []
         if not self.config.facts or self.interaction is None:
             return
+        if not self.reworded:
+            self.reworded = True
+            self.send_facts([self._reworded(one) for one in self.interaction.facts.values()])
         if not self.state.engine.tells_facts:
             found += self.state.engine.facts_in(self.words)
         fresh = [self._fact(one) for one in found if (one.group, one.text) not in self.facts]
         if not fresh:
             return
         self._keep_facts(fresh)
-        self.send_facts([one.json_of() for one in fresh])
+        self.send_facts(fresh)
         if self.state.switches.repeat_facts:
-            self.send_facts([self._reworded(one).json_of() for one in fresh])
+            self.send_facts([self._reworded(one) for one in fresh])
 
     def _fact(self, found: Finding) -> Fact:
         reference = self.interaction.id if self.interaction else None
@@ -227,9 +231,11 @@ class Teller:
         with self.state.lock:
             self.interaction.facts |= {one.id: one for one in fresh}
 
-    def send_facts(self, facts: list[Json]) -> None:
+    def send_facts(self, facts: list[Fact]) -> None:
         """A `facts` message; its array is called `fact` unless switched."""
-        self.send({"type": "facts", self.state.switches.fact_key: list(facts)})
+        evidence = self.state.switches.evidence == "always"
+        told = [one.json_of(evidence=evidence) for one in facts]
+        self.send({"type": "facts", self.state.switches.fact_key: list(told)})
 
     def _tell_silence(self, hearing: Hearing) -> None:
         for channel, quiet in hearing.silence.items():
