@@ -24,6 +24,7 @@ _S: Final = tables.segment.c
 _F: Final = tables.fact.c
 _DAY_MS: Final = 24 * 3_600_000
 _BRIDGE: Final = "bridge"  # the author of results
+_FACT_ID: Final = "urn:x-fhir-bridge:fact-id"  # the system of Corti's ids (docs/mapping.md)
 
 
 def one_job_each(conn: Connection) -> Iterator[Finding]:
@@ -95,7 +96,7 @@ def _counted(conn: Connection, tenant: str, media: str) -> list[str]:
 
 
 def facts_once(conn: Connection) -> Iterator[Finding]:
-    """L3: a fact of Corti's is one recording's, and shown by an Observation that is there."""
+    """L3: a fact of Corti's is one recording's, and shown by one Observation, which is there."""
     shared = (
         select(_F.tenant, _F.corti_id)
         .join_from(tables.fact, tables.job, and_(_J.tenant == _F.tenant, _J.media == _F.media))
@@ -104,12 +105,18 @@ def facts_once(conn: Connection) -> Iterator[Finding]:
     )
     yield from told(conn, "a fact belongs to one recording", shared)
     there = select(_V.seq).where(_V.tenant == _F.tenant, _V.type == "Observation", _V.id == _F.observation).exists()
-    yield from told(conn, "a fact is shown by an Observation", select(_F.tenant, _F.corti_id).where(~there))
+    unseen = select(_F.tenant, _F.corti_id).where(_F.withdrawn.is_(False), ~there)
+    yield from told(conn, "a fact is shown by an Observation", unseen)
     o = tables.fact.alias().c
     taken = select(_F.tenant, _F.corti_id).join_from(
         tables.fact, o.tenant.table, and_(o.tenant == _F.tenant, o.observation == _F.observation, o.media != _F.media)
     )
     yield from told(conn, "an Observation shows facts of one recording", taken.distinct())
+    k = tables.key.c
+    ids = select(_V.tenant, k.val).join_from(tables.version, tables.key, and_(k.tenant == _V.tenant, k.seq == _V.seq))
+    ours = and_(_V.type == "Observation", _V.until.is_(None), _V.author == _BRIDGE, k.val.like(f"{_FACT_ID}|%"))
+    several = ids.where(ours).group_by(_V.tenant, k.val).having(func.count(_V.id.distinct()) > 1)
+    yield from told(conn, "a fact identifies one Observation", several)
 
 
 def one_interaction(conn: Connection) -> Iterator[Finding]:

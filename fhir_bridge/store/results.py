@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, delete, or_, select, update
 
-from fhir_bridge.store.tables import fact, interaction, segment
+from fhir_bridge.store.tables import fact, interaction, job, segment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,11 +38,16 @@ class SegmentRow:
 
 @dataclass(frozen=True)
 class FactRow:
-    """Which Observation shows a fact of Corti's; a fact resent under a new id shares it by `likeness`."""
+    """Which recording's Observation shows a fact of Corti's; a fact resent under a new id shares it by `likeness`.
 
+    `withdrawn`: the recording as a whole did not confirm it (rule 8), so nothing shows it.
+    """
+
+    media: str
     corti_id: str
     observation: str
     likeness: str
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,25 +100,27 @@ def supersede(conn: Connection, of: MediaKey, *, before: int, base_ms: int) -> N
 # --- facts ------------------------------------------------------------------------------
 
 
-def facts(conn: Connection, of: MediaKey) -> tuple[FactRow, ...]:
-    """Every fact of a Media with the Observation that shows it."""
+def facts(conn: Connection, tenant: str, encounter: str) -> tuple[FactRow, ...]:
+    """Every fact of an Encounter's recordings with the Observation that shows it."""
     columns = [fact.c[name] for name in FactRow.__dataclass_fields__]
-    return tuple(FactRow(**row._asdict()) for row in conn.execute(select(*columns).where(_facts_of(of))))
+    of_encounter = and_(job.c.tenant == tenant, job.c.encounter == encounter)
+    of_job = and_(fact.c.tenant == job.c.tenant, fact.c.media == job.c.media)
+    query = select(*columns).join_from(fact, job, of_job).where(of_encounter).order_by(fact.c.media, fact.c.corti_id)
+    return tuple(FactRow(**row._asdict()) for row in conn.execute(query))
 
 
-def add_facts(conn: Connection, of: MediaKey, rows: Iterable[FactRow]) -> None:
+def add_facts(conn: Connection, tenant: str, rows: Iterable[FactRow]) -> None:
     """Remember which Observation shows each of these facts; a fact that is known keeps its own."""
     for row in rows:
-        one = and_(_facts_of(of), fact.c.corti_id == row.corti_id)
-        known = conn.execute(update(fact).where(one).values(likeness=row.likeness)).rowcount
-        if not known:
-            conn.execute(fact.insert().values(asdict(row) | asdict(of)))
+        one = and_(fact.c.tenant == tenant, fact.c.media == row.media, fact.c.corti_id == row.corti_id)
+        now = {"likeness": row.likeness, "withdrawn": row.withdrawn}
+        if not conn.execute(update(fact).where(one).values(now)).rowcount:
+            conn.execute(fact.insert().values(asdict(row) | {"tenant": tenant}))
 
 
 def forget(conn: Connection, of: MediaKey) -> None:
-    """Drop all segments and facts of a Media: the recording's results replace the stream's (rule 8)."""
+    """Drop all segments of a Media: what the recording says replaces what the stream said (rule 8)."""
     conn.execute(delete(segment).where(_segments_of(of)))
-    conn.execute(delete(fact).where(_facts_of(of)))
 
 
 # --- interactions -------------------------------------------------------------------------
@@ -150,7 +157,3 @@ def note_received(conn: Connection, tenant: str, encounter: str, got: Received) 
 
 def _segments_of(of: MediaKey) -> ColumnElement[bool]:
     return and_(segment.c.tenant == of.tenant, segment.c.media == of.media)
-
-
-def _facts_of(of: MediaKey) -> ColumnElement[bool]:
-    return and_(fact.c.tenant == of.tenant, fact.c.media == of.media)

@@ -208,6 +208,7 @@ fact = Table(
     Column("corti_id", Bytewise, primary_key=True),
     Column("observation", Bytewise, nullable=False),  # a resent fact with a new id shares its Observation
     Column("likeness", Bytewise, nullable=False),  # digest of group and normalised text
+    Column("withdrawn", Boolean, nullable=False, server_default=text("false")),  # not confirmed by the whole recording
 )
 
 client = Table(

@@ -77,12 +77,17 @@ def recording_of(run: Run) -> Recording:
         NotFound: the Media was deleted.
         UnusableAudio: nothing in it can be heard.
     """
-    json = None if run.job.media is None else run.resource("Media", run.job.media)
-    if json is None:
+    media = None if run.job.media is None else media_of(run, run.job.media)
+    if media is None:
         raise NotFound("The Media was deleted")
-    media = _typed(Media, json)
     with sound_of(run, media) as file:
         return Recording(media, inspect(file))
+
+
+def media_of(run: Run, id_: str) -> Media | None:
+    """Read a Media; None when it was deleted."""
+    json = run.resource("Media", id_)
+    return None if json is None else _typed(Media, json)
 
 
 @contextmanager

@@ -19,9 +19,10 @@ from fhir_bridge.mapping.provenance import provenance_of_result
 from fhir_bridge.mapping.tables_results import FORMATS
 from fhir_bridge.mapping.transcript import document_from_transcript
 from fhir_bridge.store import Filter, resources, results
-from fhir_bridge.store.results import FactRow, MediaKey
+from fhir_bridge.store.results import MediaKey
 from fhir_bridge.verbs.record import BRIDGE, new_version
 from fhir_bridge.worker import resume, status
+from fhir_bridge.worker.facts import Facts, merged, observations, spokesman
 from fhir_bridge.worker.status import Progress
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from fhir_bridge.fhir.resource.reader import Json
     from fhir_bridge.mapping.origin import Origin
     from fhir_bridge.store.resources import NewVersion
-    from fhir_bridge.store.results import SegmentRow
+    from fhir_bridge.store.results import FactRow, SegmentRow
     from fhir_bridge.worker.resume import Session
     from fhir_bridge.worker.rooms import Run
 
@@ -46,13 +47,17 @@ _TIMES: Final = frozenset({"meta", "issued", "date"})
 class Results:
     """What is known of one recording, in rows and as resources."""
 
-    def __init__(self, run: Run, origin: Origin, *, seconds: float) -> None:
+    def __init__(
+        self, run: Run, origin: Origin, *, seconds: float, origin_of: Callable[[str], Origin | None] = lambda _: None
+    ) -> None:
         self.origin = origin
         self.seconds = seconds
         self._run = run
         self._key = MediaKey(run.job.tenant, origin.media)
         self.rows = run.read(lambda conn: results.segments(conn, self._key))
-        self._facts = list(run.read(lambda conn: results.facts(conn, self._key)))
+        self._origin_of = origin_of  # of other recordings of the Encounter; None: it was deleted
+        self._others: dict[str, tuple[Origin, Sequence[SegmentRow]] | None] = {}
+        self.facts = Facts(run, origin.media)
         self._shown_at = float("-inf")
         self._session = -1
         self._n = 0
@@ -63,15 +68,10 @@ class Results:
         return _segments(self.rows)
 
     @property
-    def fact_ids(self) -> frozenset[str]:
-        """Corti's ids of all facts that are known."""
-        return frozenset(row.corti_id for row in self._facts)
-
-    @property
     def outputs(self) -> tuple[str, ...]:
         """References to all results."""
-        observations = dict.fromkeys(row.observation for row in self._facts)
-        return (f"DocumentReference/{self.origin.transcript}", *(f"Observation/{one}" for one in observations))
+        shown = (f"Observation/{one}" for one in self.facts.observations)
+        return (f"DocumentReference/{self.origin.transcript}", *shown)
 
     # --- words ---
 
@@ -146,69 +146,79 @@ class Results:
     def learn(self, told: Iterable[Fact]) -> None:
         """Show facts: new ones, changed ones, withdrawn ones; several ids of one fact are one Observation."""
         told = tuple(told)
-        rows = self._rows_of(told)
-        known = _merged(self._facts, rows)
-        chosen = [fact for fact in (_spokesman(of, told, known) for of in _observations(rows)) if fact is not None]
+        self._learn(told, self.facts.rows_of(told, self.rows, last=False))
+
+    def settle(self, kept: Iterable[Fact]) -> None:
+        """Take over what Corti keeps of facts, after all was heard."""
+        told = self.facts.with_held(tuple(kept))
+        self._learn(told, self.facts.rows_of(told, self.rows, last=True))
+
+    def _learn(self, told: Sequence[Fact], rows: Sequence[FactRow]) -> None:
+        known = merged(self.facts.rows, rows)
         if rows:
             self._write(
-                lambda: [new for fact in chosen for new in self._observation(fact, known)],
-                lambda conn: results.add_facts(conn, self._key, rows),
+                lambda: self._shown(told, rows, known),
+                lambda conn: results.add_facts(conn, self._key.tenant, rows),
                 {"suspended_ms": None},
             )
         points.reached("facts.shown")
-        self._facts = known
+        self.facts.rows = known
 
-    def replace(self, heard: Iterable[Segment], session: Session, told: Iterable[Fact]) -> None:
-        """Put the results of the whole recording in the place of a stream's, in one transaction (rule 8)."""
-        told = tuple(told)
-        segments = resume.placed(heard, session, first=0)
-        rows = self._rows_of(told)
-        gone = [one for one in _observations(self._facts) if one not in _observations(rows)]
+    def replace(
+        self, heard: Iterable[Segment], session: Session, told: Iterable[Fact], passed_over: Iterable[Fact] = ()
+    ) -> None:
+        """Put the results of the whole recording in the place of a stream's, in one transaction (rule 8).
+
+        `passed_over` is what Corti keeps of what streams found beside that.
+        """
+        told, segments = tuple(told), resume.placed(heard, session, first=0)
+        rows = self.facts.confirmed(told)
+        others = self.facts.unconfirmed(passed_over, rows)
+        known = merged(self.facts.rows, (*others, *rows))
+        gone = set(self.facts.observations) - set(observations(rows))
 
         def keep(conn: Connection) -> None:
             results.forget(conn, self._key)
             points.reached("planb.forgot")
             results.add_segments(conn, self._key, segments)
-            results.add_facts(conn, self._key, rows)
+            results.add_facts(conn, self._key.tenant, (*others, *rows))
             points.reached("planb.replacing")
 
         def versions() -> list[NewVersion]:
-            shown = (_spokesman(of, told, rows) for of in _observations(rows))
-            made = [new for fact in shown if fact is not None for new in self._observation(fact, rows)]
-            withdrawn = [new for one in gone for new in self._withdrawn(one)]
-            return [*made, *withdrawn, *self._document(segments, complete=False)]
+            withdrawn = [new for one in sorted(gone) for new in self._withdrawn(one)]
+            return [*self._shown(told, rows, known), *withdrawn, *self._document(segments, complete=False)]
 
         self._write(versions, keep, self._heard_up_to(segments, session))
         points.reached("planb.replaced")
-        self.rows, self._facts = _in_order(segments), rows
+        self.rows, self.facts.rows = _in_order(segments), known
 
-    def _rows_of(self, told: Sequence[Fact]) -> list[FactRow]:
-        """Say which Observation shows each fact: its own, the one of its twin, or a new one."""
-        by_id = {row.corti_id: row.observation for row in self._facts}
-        by_likeness = {row.likeness: row.observation for row in reversed(self._facts)}
-        rows = []
-        for fact in told:
-            like = resume.likeness(fact.group, fact.text)
-            observation = by_id.get(fact.id) or by_likeness.get(like) or result_id(self.origin.media, fact.id)
-            by_id[fact.id] = observation
-            by_likeness.setdefault(like, observation)
-            rows.append(FactRow(fact.id, observation, like))
-        return rows
+    def _shown(self, told: Sequence[Fact], rows: Iterable[FactRow], known: Sequence[FactRow]) -> list[NewVersion]:
+        chosen = (spokesman(of, told, known) for of in observations(rows))
+        return [new for fact in chosen if fact is not None for new in self._observation(fact, known)]
 
     def _observation(self, fact: Fact, known: Sequence[FactRow]) -> Iterator[NewVersion]:
-        own = next(row.observation for row in known if row.corti_id == fact.id)
-        ids = [row.corti_id for row in known if row.observation == own]
-        ids.sort(key=lambda one: result_id(self.origin.media, one) != own)  # it is named by its first id
+        own = next(row for row in known if row.corti_id == fact.id)
+        recording = self._recording(own.media)
+        if recording is None:
+            return  # it was deleted, and its results were taken back with it
+        origin, rows = recording
+        ids = [row.corti_id for row in known if row.observation == own.observation]
+        ids.sort(key=lambda one: result_id(own.media, one) != own.observation)  # it is named by its first id
         json = observation_from_fact(
-            fact, self.origin, at=clock.instant(), offset=self._offset(fact), known_as=tuple(ids)
+            fact, origin, at=clock.instant(), offset=_offset(fact, rows), known_as=tuple(ids)
         ).value
-        yield from self._versions(json)
+        yield from self._versions(json, origin=origin)
 
-    def _offset(self, fact: Fact) -> float | None:
-        """Where in the recording the fact was said, as far as Corti quotes its evidence."""
-        quotes = [quote for one in fact.evidence if (quote := resume.normalised(one.quote))]
-        said = ((row.start_ms / 1000, resume.normalised(row.text)) for row in self.rows)
-        return next((start for start, text in said if any(quote in text or text in quote for quote in quotes)), None)
+    def _recording(self, media: str) -> tuple[Origin, Sequence[SegmentRow]] | None:
+        """Where facts come from: this recording as far as it is heard, or another of the Encounter."""
+        if media == self.origin.media:
+            return self.origin, self.rows
+        if media not in self._others:
+            origin = self._origin_of(media)
+            key = MediaKey(self._key.tenant, media)
+            rows = self._run.read(lambda conn: results.segments(conn, key))
+            self._others[media] = None if origin is None else (origin, rows)
+        return self._others[media]
 
     def _withdrawn(self, observation: str) -> Iterator[NewVersion]:
         row = self._row("Observation", observation)
@@ -217,13 +227,13 @@ class Results:
 
     # --- versions ---
 
-    def _versions(self, json: Json, *, always: bool = False) -> Iterator[NewVersion]:
+    def _versions(self, json: Json, *, always: bool = False, origin: Origin | None = None) -> Iterator[NewVersion]:
         """Return what has to be written for `json` to be shown; a new result brings its Provenance."""
         row = self._row(str(json["resourceType"]), str(json["id"]))
         base = self._run.rooms.base
         if row is None:
             yield replace(new_version(json, base=base), expect=0)
-            provenance = provenance_of_result(json, self.origin, at=clock.instant())
+            provenance = provenance_of_result(json, origin or self.origin, at=clock.instant())
             yield replace(new_version(provenance, base=base), expect=0)
         elif not row.deleted and row.author == BRIDGE and (always or _content(read(row.body)) != _content(json)):
             yield replace(new_version(json, method="PUT", base=base), expect=row.vid)
@@ -257,25 +267,11 @@ def _in_order(rows: Iterable[SegmentRow]) -> tuple[SegmentRow, ...]:
     return tuple(sorted(rows, key=lambda row: (row.start_ms, row.end_ms, row.session, row.n)))
 
 
-def _observations(rows: Iterable[FactRow]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(row.observation for row in rows))
-
-
-def _merged(old: Iterable[FactRow], new: Iterable[FactRow]) -> list[FactRow]:
-    return list({row.corti_id: row for row in (*old, *new)}.values())
-
-
-def _spokesman(observation: str, told: Iterable[Fact], known: Iterable[FactRow]) -> Fact | None:
-    """Of all that was told about one Observation, what it is to say now.
-
-    One of several ids withdrawn is nothing: the fact lives on under another, unless all were.
-    """
-    ids = {row.corti_id for row in known if row.observation == observation}
-    about = [fact for fact in told if fact.id in ids]
-    alive = [fact for fact in about if not fact.discarded]
-    if alive:
-        return alive[-1]
-    return about[-1] if {fact.id for fact in about} == ids else None
+def _offset(fact: Fact, rows: Iterable[SegmentRow]) -> float | None:
+    """Where in the recording the fact was said, as far as Corti quotes its evidence."""
+    quotes = [quote for one in fact.evidence if (quote := resume.normalised(one.quote))]
+    said = ((row.start_ms / 1000, resume.normalised(row.text)) for row in rows)
+    return next((start for start, text in said if any(quote in text or text in quote for quote in quotes)), None)
 
 
 def _content(json: Json) -> Json:

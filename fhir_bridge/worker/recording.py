@@ -50,9 +50,9 @@ def upload(run: Run, scene: Scene) -> None:
     status.go(run, State.FINALISING)
     heard = _transcribed(run, scene, recording, config)
     points.reached("planb.transcribed")
-    facts = _facts(run, interaction, heard, config)
+    told, passed_over = _facts(run, scene, text_of(heard, config.participants), config.output_locale)
     run.write(changes={"session": run.job.session + 1})
-    scene.results.replace(heard, Session(run.job.session, 0), facts)
+    scene.results.replace(heard, Session(run.job.session, 0), told, passed_over)
 
 
 @contextmanager
@@ -127,16 +127,21 @@ def _draft(recording: str, config: StreamConfig) -> TranscriptDraft:
     )
 
 
-def _facts(run: Run, interaction: str, heard: tuple[Segment, ...], config: StreamConfig) -> tuple[Fact, ...]:
-    """Find facts in the text and keep them at Corti; a run that was repeated adds none twice."""
-    client = run.account.client
-    found = client.extract_facts(text_of(heard, config.participants), config.output_locale).facts
-    known = {_like(fact): fact for fact in client.facts(interaction)}
+def _facts(run: Run, scene: Scene, text: str, locale: str) -> tuple[tuple[Fact, ...], tuple[Fact, ...]]:
+    """Find facts in the text and keep them at Corti, a repeated run none twice; return also what is passed over."""
+    client, interaction = run.account.client, str(scene.interaction.corti_id)
+    found = client.extract_facts(text, locale).facts
+    others = scene.results.facts.of_others
+    kept = [fact for fact in client.facts(interaction) if fact.id not in others]
+    known = {_like(fact): fact for fact in sorted(kept, key=lambda fact: not fact.discarded)}
     points.reached("planb.adding")
     added = client.add_facts(interaction, [fact for fact in dict.fromkeys(found) if _like(fact) not in known])
     points.reached("planb.added")
-    known |= {_like(fact): fact for fact in added}
-    return tuple({fact.id: fact for one in found if (fact := known.get(_like(one))) is not None}.values())
+    confirmed = (fact for one in found if (fact := known.get(_like(one))) is not None)
+    told = {fact.id: fact for fact in (*confirmed, *added)}
+    # Of a recording that was never streamed Corti found nothing by itself.
+    of_streams = [fact for fact in kept if run.job.breaks and fact.source == "core" and fact.id not in told]
+    return tuple(told.values()), tuple(of_streams)
 
 
 def _like(fact: Fact | FactDraft) -> str:

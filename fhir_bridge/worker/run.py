@@ -17,10 +17,9 @@ from fhir_bridge.errors import (
 )
 from fhir_bridge.mapping.media import transport_of
 from fhir_bridge.mapping.origin import origin_of
-from fhir_bridge.store import Filter, jobs, resources, results
+from fhir_bridge.store import Filter, jobs, resources
 from fhir_bridge.store.dispatch import Ticket
 from fhir_bridge.store.jobs import Claim
-from fhir_bridge.store.results import MediaKey
 from fhir_bridge.store.states import State
 from fhir_bridge.worker import interaction, material, status
 from fhir_bridge.worker.devices import introduce
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from fhir_bridge.fhir.resource.models import Media
+    from fhir_bridge.mapping.origin import Origin
     from fhir_bridge.store.resources import NewVersion
     from fhir_bridge.worker.material import Recording, Visit
 
@@ -144,16 +145,24 @@ def _media(this: Run) -> None:
     recording = material.recording_of(this)
     points.reached("media.listened")
     config = config_of(this, visit, recording, "native")
-    origin = origin_of(
-        recording.media,
-        visit.encounter,
-        interaction=row.corti_id,
-        language=config.value.output_locale,
-        participants=config.value.participants,
-    )
+
+    def origin(media: Media) -> Origin:
+        return origin_of(
+            media,
+            visit.encounter,
+            interaction=row.corti_id,
+            language=config.value.output_locale,
+            participants=config.value.participants,
+        )
+
+    def origin_of_other(id_: str) -> Origin | None:
+        other = material.media_of(this, id_)
+        return None if other is None else origin(other)
+
     introduce(this)
     points.reached("media.introduced")
-    results_ = Results(this, origin, seconds=recording.sound.seconds)
+    seconds = recording.sound.seconds
+    results_ = Results(this, origin(recording.media), seconds=seconds, origin_of=origin_of_other)
     scene = Scene(visit, recording, row, results_)
     _heard(this, scene)
     points.reached("media.heard")
@@ -191,17 +200,7 @@ def _reconcile(this: Run, scene: Scene) -> None:
     points.reached("reconcile.asking")
     facts = this.account.client.facts(str(scene.interaction.corti_id))
     points.reached("reconcile.asked")
-    others = _facts_of_other_media(this)
-    scene.results.learn(fact for fact in facts if fact.id not in others)
-
-
-def _facts_of_other_media(this: Run) -> frozenset[str]:
-    """An interaction's facts are those of all its Media."""
-    tenant = this.job.tenant
-    siblings = this.read(lambda conn: jobs.of_encounter(conn, tenant, this.job.encounter))
-    keys = [MediaKey(tenant, job.media) for job in siblings if job.media and job.media != this.job.media]
-    rows = this.read(lambda conn: [row for key in keys for row in results.facts(conn, key)])
-    return frozenset(row.corti_id for row in rows)
+    scene.results.settle(facts)
 
 
 STORIES: Final[dict[str, Callable[[Run], None]]] = {"interaction": _interaction, "media": _media}

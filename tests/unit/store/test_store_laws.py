@@ -9,9 +9,12 @@ import pytest
 from sqlalchemy import text
 from store_making import TENANT, new, put
 
+from fhir_bridge.fhir.rest.encode import token_in
+from fhir_bridge.mapping import systems
 from fhir_bridge.store import tables, verify
 from fhir_bridge.store.states import STATES, State
 
+IDENTIFIER = 3  # a parameter of Observation
 RELATED = 7  # a parameter of DocumentReference that names its Media
 
 
@@ -122,6 +125,24 @@ def test_what_must_not_be_is_found(lawful, broken, law):
     lawful.write(lambda conn: conn.execute(text(broken)))
 
     assert law in laws(lawful)
+
+
+def test_a_fact_that_is_not_shown_needs_no_observation(lawful):
+    lawful.write(
+        lambda conn: conn.execute(text("UPDATE fact SET observation = 'o9', withdrawn = true WHERE media = 'm2'"))
+    )
+
+    assert lawful.read(verify.findings) == ()
+
+
+@pytest.mark.parametrize(("author", "found"), [("bridge", True), ("ehr", False)])
+def test_a_fact_that_identifies_two_observations_is_found_unless_an_ehr_wrote_one(lawful, author, found):
+    """An Observation that an EHR sends may say what it likes."""
+    keys = [(IDENTIFIER, token_in(systems.FACT_ID, "f1"))]
+    put(lawful, new("o1", type_="Observation", keys=keys, author="bridge"))
+    put(lawful, new("o2", type_="Observation", keys=keys, author=author))
+
+    assert ("a fact identifies one Observation" in laws(lawful)) is found
 
 
 def test_what_is_left_to_search_an_erased_visit_by_is_found(lawful):

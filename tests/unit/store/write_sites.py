@@ -61,9 +61,8 @@ def _segments(conn: Connection, n: int) -> MediaKey:
     return MediaKey(TENANT, f"m{n}")
 
 
-def _facts(conn: Connection, n: int) -> MediaKey:
-    results.add_facts(conn, MediaKey(TENANT, f"m{n}"), [FactRow(LONG, "o", "l")])
-    return MediaKey(TENANT, f"m{n}")
+def _facts(conn: Connection, n: int) -> None:
+    results.add_facts(conn, TENANT, [FactRow(f"m{n}", LONG, "o", "l")])
 
 
 def _content(conn: Connection, n: int) -> str:
@@ -136,7 +135,7 @@ SITES: Final[dict[str, Site]] = {
     "words": _segments,
     "words superseded": lambda conn, n: results.supersede(conn, _segments(conn, n), before=2, base_ms=0),
     "facts": _facts,
-    "results forgotten": lambda conn, n: results.forget(conn, _facts(conn, n)),
+    "results forgotten": lambda conn, n: results.forget(conn, _segments(conn, n)),
     "an interaction": _interaction,
     "an audit row": _told,
     "the audit sealed": lambda conn, n: audit_chain.seal(conn, _told(conn, n), upto=10**9, count=99),
