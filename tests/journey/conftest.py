@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from browser import App, Browser, add_app, add_user
+from werkzeug.routing import Rule
 
 from fhir_bridge import clock
 from fhir_bridge.app import create_app
@@ -202,6 +203,20 @@ def judged(node: str) -> Callable[[Path], list[dict[str, Any]]]:
         return found
 
     return judge
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _routes_compiled_once() -> Iterator[None]:
+    """Each test makes the application anew; of what that costs, most was werkzeug's code for the same 64 routes."""
+    compiled, known = Rule._compile_builder, {}
+
+    def once(rule: Rule, append_unknown: bool = True) -> Any:  # noqa: FBT001, FBT002 - werkzeug's
+        key = (tuple(rule._trace), str(rule.defaults), append_unknown)
+        return known.get(key) or known.setdefault(key, compiled(rule, append_unknown))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rule, "_compile_builder", once)
+        yield
 
 
 @pytest.fixture
