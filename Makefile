@@ -27,7 +27,7 @@ run: setup ## start the bridge with the local Corti on http://127.0.0.1:8080
 
 .PHONY: test
 test: setup ## run the whole test suite
-	$(PY) -m pytest --numprocesses auto --dist loadfile $(ARGS)
+	$(PY) -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # These are covered to the last branch; the whole nearly so.
 WHOLE := fhir_bridge/mapping/*,fhir_bridge/corti/stream.py,fhir_bridge/corti/messages.py,fhir_bridge/fhir/*,fhir_bridge/smart/*

@@ -31,6 +31,13 @@ DO $$ BEGIN EXECUTE (
 ); END $$
 """
 
+# What takes a core for a minute or more is begun first: at the end no core waits for another.
+LONGEST = ("simulator", "test_policy_", "test_erasing_faults", "test_store_order", "test_polling", "test_audio_slices")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not any(name in item.nodeid.partition("::")[0] for name in LONGEST))
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--poll-seconds", type=float, default=20, help="how long pollers watch writers, on both databases")
