@@ -212,6 +212,31 @@ def test_a_resumed_stream_may_tell_known_facts_under_new_ids(call, sandbox):
     assert len(set(ids)) == 2
 
 
+def test_a_resumed_stream_may_word_known_facts_otherwise(call, sandbox):
+    sandbox.switches.reword_known_facts = True
+    interaction = call.create()
+    told = []
+    for _ in range(2):
+        talk = call.live(interaction)
+        talk.play(pcm(4))
+        told += [one for message in talk.end() if message["type"] == "facts" for one in message["fact"]]
+
+    assert [one["text"] for one in told] == ["Number 0", "Number 0 (reworded)"]
+    assert told[0]["id"] == told[1]["id"]
+
+
+@pytest.mark.parametrize(("where", "told", "kept"), [("always", 1, 1), ("rest", 0, 1), ("never", 0, 0)])
+def test_facts_may_name_their_evidence_on_the_socket_by_rest_or_nowhere(call, sandbox, where, told, kept):
+    sandbox.switches.evidence = where
+    interaction = call.create()
+    talk = call.live(interaction)
+    talk.play(pcm(4))
+    [facts] = [message["fact"] for message in talk.end() if message["type"] == "facts"]
+    [found] = call("GET", f"/interactions/{interaction['interactionId']}/facts/").json()["facts"]
+
+    assert (len(facts[0]["evidence"]), len(found["evidence"])) == (told, kept)
+
+
 def test_a_second_socket_is_allowed_refused_or_replaces_the_first(call, sandbox):
     interaction = call.create()
     first = call.live(interaction)
