@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from fhir_bridge import clock
-from fhir_bridge.corti.messages import Fact, Interaction, Segment
+from fhir_bridge.corti.messages import Evidence, Fact, Interaction, Segment
 from fhir_bridge.corti.recorded import ExtractedFacts, FactDraft, RecordedTranscript
 from fhir_bridge.corti.stream import Conversation, Patience, State
 from fhir_bridge.errors import CortiDuplicate, CortiThrottled, CortiUnavailable
@@ -36,6 +36,11 @@ def number_in(burst) -> int | None:
 
 
 _number_in, numbers.number_in = numbers.number_in, number_in
+
+
+def said(fact: str) -> str:
+    """What a fact says, however often it was worded otherwise."""
+    return fact.partition(" again")[0]
 
 
 class SimClock(clock.Clock):
@@ -81,7 +86,9 @@ class World:
         self.chance, self.time, self.trouble = chance, time, trouble
         self.interactions: dict[str, Told] = {}
         self.goes_on = chance.random() < 0.5  # how it counts time on a second connection (rule 12)
-        self.new_ids = chance.random() < 0.3  # whether it tells a recording's known facts anew then
+        self.new_ids = chance.random() < 0.3  # whether it tells known facts anew then
+        self.rewords = not self.new_ids and chance.random() < 0.3  # whether it words known facts otherwise then
+        self.evidence = chance.random() < 0.5  # whether REST names the words that a fact comes from
         self.engine = NumbersEngine()
         self.met: list[str] = []
 
@@ -160,7 +167,7 @@ class SimClient:
 
     def add_facts(self, interaction_id: str, drafts) -> tuple[Fact, ...]:
         self._world.answer()
-        added = [Fact(self._world.id(), one.text, one.group) for one in drafts]
+        added = [Fact(self._world.id(), one.text, one.group, created_at=clock.instant()) for one in drafts]
         self._world.interactions[interaction_id].facts |= {one.id: one for one in added}
         return tuple(added)
 
@@ -187,7 +194,8 @@ class SimStream:
         form = resolved_streams(asked, world.engine, Switches()).form
         self._hearing = Hearing(world.engine, form, Situation(channels=1), multichannel=False)
         self._base = self._told.received if world.goes_on else 0.0
-        self._known = {} if world.new_ids else {one.text: one for one in self._told.facts.values()}
+        self._known = {} if world.new_ids else {said(one.text): one for one in self._told.facts.values()}
+        self._old = set(self._told.facts) if world.rewords else set()
         self._pending, self._next = [], FACTS_EVERY
         return self
 
@@ -235,17 +243,34 @@ class SimStream:
             self._told.words += [word for one in heard for word in one.text.split()]
             yield self._says({"type": "transcript", "data": [self._segment(one) for one in heard]})
             self._broken("socket.reset")
-        of_this = {int(word) // 1000 for one in heard for word in one.text.split()}
-        told = [word for word in self._told.words if int(word) % 40 == 0]
-        fresh = [f"Number {word}" for word in told if not self.world.new_ids or int(word) // 1000 in of_this]
-        fresh = [text for text in dict.fromkeys(fresh) if text not in self._known]
+            if self._old:
+                yield self._facts(self._reworded())
+        told = [f"Number {word}" for word in self._told.words if int(word) % 40 == 0]
+        fresh = [text for text in dict.fromkeys(told) if text not in self._known]
         if fresh:
-            made = [Fact(self.world.id(), text, "other") for text in fresh]
+            made = [self._fact(text) for text in fresh]
             self._known |= {one.text: one for one in made}
             self._told.facts |= {one.id: one for one in made}
             self._broken("socket.facts_lost")
-            told = [{"id": one.id, "text": one.text, "group": one.group, "isDiscarded": False} for one in made]
-            yield self._says({"type": "facts", "fact": told})
+            yield self._facts(made)
+
+    def _fact(self, text: str) -> Fact:
+        quote = Evidence("transcript", self._told.id, text.partition(" ")[2])
+        evidence = (quote,) if self.world.evidence else ()
+        return Fact(self.world.id(), text, "other", created_at=clock.instant(), evidence=evidence)
+
+    def _reworded(self) -> list[Fact]:
+        """Facts that were known when this connection began, once; of those that say the same, the newest."""
+        newest = {said(one.text): one for one in self._told.facts.values()}.values()
+        old, self._old = self._old, set()
+        again = [replace(one, text=f"{one.text} again", updated_at=clock.instant()) for one in newest if one.id in old]
+        self._told.facts |= {one.id: one for one in again}
+        return again
+
+    def _facts(self, told: list[Fact]):
+        """A message; on the socket no evidence is named (corti-api 3.4)."""
+        shown = [{"id": one.id, "text": one.text, "group": one.group, "isDiscarded": False} for one in told]
+        return self._says({"type": "facts", "fact": shown})
 
     def _segment(self, one) -> dict[str, object]:
         time = {"start": one.start + self._base, "end": one.end + self._base}
