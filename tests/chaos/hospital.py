@@ -214,14 +214,14 @@ class Hospital:
 
     def renew_workers(self, **changes: str) -> None:
         """Let all workers end in good order, and begin again with other settings for a while."""
-        before = [part.pid for part in self.workers]
+        before, started = [part.pid for part in self.workers], self.told("service.started")
         for part in self.workers:
             part.environment = self.environment | changes
             self.kill(part, signal.SIGTERM)
         until = time.monotonic() + 120
-        while any(part.pid in before for part in self.workers):
+        while any(part.pid in before for part in self.workers) or self.told("service.started") < started + WORKERS:
             if time.monotonic() > until:
-                raise RuntimeError("a worker does not end")
+                raise RuntimeError("a worker does not end, or does not begin")
             time.sleep(0.1)
 
     def web_workers(self) -> list[int]:
