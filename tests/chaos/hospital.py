@@ -378,4 +378,4 @@ class Postgres:
 
     def close(self) -> None:
         self.server.cleanup()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.folder / "pg", ignore_errors=True)
