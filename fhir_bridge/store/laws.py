@@ -115,7 +115,8 @@ def facts_once(conn: Connection) -> Iterator[Finding]:
     k = tables.key.c
     ids = select(_V.tenant, k.val).join_from(tables.version, tables.key, and_(k.tenant == _V.tenant, k.seq == _V.seq))
     ours = and_(_V.type == "Observation", _V.until.is_(None), _V.author == _BRIDGE, k.val.like(f"{_FACT_ID}|%"))
-    several = ids.where(ours).group_by(_V.tenant, k.val).having(func.count(_V.id.distinct()) > 1)
+    stands = ~_V.body.like('%"status":"entered-in-error"%')
+    several = ids.where(ours, stands).group_by(_V.tenant, k.val).having(func.count(_V.id.distinct()) > 1)
     yield from told(conn, "a fact identifies one Observation", several)
 
 

@@ -110,12 +110,19 @@ def facts(conn: Connection, tenant: str, encounter: str) -> tuple[FactRow, ...]:
 
 
 def add_facts(conn: Connection, tenant: str, rows: Iterable[FactRow]) -> None:
-    """Remember which Observation shows each of these facts; a fact that is known keeps its own."""
+    """Remember which Observation shows each of these facts; a fact that is known of a recording keeps its own."""
     for row in rows:
         one = and_(fact.c.tenant == tenant, fact.c.media == row.media, fact.c.corti_id == row.corti_id)
         now = {"likeness": row.likeness, "withdrawn": row.withdrawn}
         if not conn.execute(update(fact).where(one).values(now)).rowcount:
             conn.execute(fact.insert().values(asdict(row) | {"tenant": tenant}))
+
+
+def forget_facts(conn: Connection, tenant: str, rows: Iterable[FactRow]) -> None:
+    """Forget facts of recordings that were taken back: they are another's now."""
+    for row in rows:
+        one = and_(fact.c.tenant == tenant, fact.c.media == row.media, fact.c.corti_id == row.corti_id)
+        conn.execute(delete(fact).where(one))
 
 
 def forget(conn: Connection, of: MediaKey) -> None:

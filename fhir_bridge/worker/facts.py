@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fhir_bridge.fhir.resource.reader import read
 from fhir_bridge.mapping.origin import result_id
 from fhir_bridge.store import results
 from fhir_bridge.store.results import FactRow
@@ -53,18 +52,27 @@ class Facts:
         """Say which Observation shows each fact: its own, the one of its twin, or a new one.
 
         A twin of another recording's fact was told again, or said again: that is decided when all is heard and
-        Corti has named its evidence, so until the `last` call it is held. The EHR knows such a fact already.
+        Corti has named its evidence, so until the `last` call it is held. The EHR knows such a fact already, unless
+        its recording was taken back: then it is this one's from now on.
         """
         known = {row.corti_id: row for row in self.rows}
         rows: dict[str, FactRow] = {}
         for fact in told:
             self._held.pop(fact.id, None)
-            row = self._row_of(fact, (known | rows).values(), elsewhere=not quotes(fact, heard))
+            said = quotes(fact, heard)
+            row = self._row_of(fact, (known | rows).values(), elsewhere=not said)
+            if row.media != self._media and (said or not last) and self._taken_back(row.media):
+                row = self._own(fact)
             if last or row.media == self._media or fact.id in known:
                 rows[fact.id] = row
             else:
                 self._held[fact.id] = fact
         return list(rows.values())
+
+    def left_by(self, rows: Iterable[FactRow]) -> list[FactRow]:
+        """What was known of these facts while they were another recording's."""
+        now = {row.corti_id: row.media for row in rows}
+        return [row for row in self.rows if now.get(row.corti_id, row.media) != row.media]
 
     def confirmed(self, told: Iterable[Fact]) -> list[FactRow]:
         """Say which Observation of this recording shows each fact that was found in the whole of it."""
@@ -94,16 +102,23 @@ class Facts:
         if itself is not None:
             return replace(itself, likeness=like, withdrawn=itself.withdrawn and itself.likeness == like)
         alike = sorted((row for row in known if row.likeness == like), key=lambda row: row.withdrawn)
-        twins = (row for row in alike if row.media == self._media or (elsewhere and self._stands(row)))
+        twins = (row for row in alike if row.media == self._media or (elsewhere and self._is_elsewhere(row)))
         twin = min(twins, key=lambda row: row.media != self._media, default=None)
         if twin is not None:
             return replace(twin, corti_id=fact.id)
+        return self._own(fact)
+
+    def _own(self, fact: Fact) -> FactRow:
+        like = resume.likeness(fact.group, fact.text)
         return FactRow(self._media, fact.id, result_id(self._media, fact.id), like)
 
-    def _stands(self, fact: FactRow) -> bool:
-        """Whether the EHR reads it: not after its recording was taken back, or did not confirm it."""
-        row = None if fact.withdrawn else self._run.row("Observation", fact.observation)
-        return row is not None and read(row.body).get("status") != "entered-in-error"
+    def _is_elsewhere(self, row: FactRow) -> bool:
+        """Whether the EHR has this fact of another recording, whatever it made of it."""
+        return not row.withdrawn and not self._taken_back(row.media)
+
+    def _taken_back(self, media: str) -> bool:
+        json = self._run.resource("Media", media)
+        return json is None or json.get("status") == "entered-in-error"
 
 
 def observations(rows: Iterable[FactRow]) -> tuple[str, ...]:

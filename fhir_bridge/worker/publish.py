@@ -154,13 +154,14 @@ class Results:
         self._learn(told, self.facts.rows_of(told, self.rows, last=True))
 
     def _learn(self, told: Sequence[Fact], rows: Sequence[FactRow]) -> None:
-        known = merged(self.facts.rows, rows)
+        known, left = merged(self.facts.rows, rows), self.facts.left_by(rows)
+
+        def keep(conn: Connection) -> None:
+            results.forget_facts(conn, self._key.tenant, left)
+            results.add_facts(conn, self._key.tenant, rows)
+
         if rows:
-            self._write(
-                lambda: self._shown(told, rows, known),
-                lambda conn: results.add_facts(conn, self._key.tenant, rows),
-                {"suspended_ms": None},
-            )
+            self._write(lambda: self._shown(told, rows, known), keep, {"suspended_ms": None})
         points.reached("facts.shown")
         self.facts.rows = known
 

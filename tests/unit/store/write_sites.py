@@ -61,8 +61,10 @@ def _segments(conn: Connection, n: int) -> MediaKey:
     return MediaKey(TENANT, f"m{n}")
 
 
-def _facts(conn: Connection, n: int) -> None:
-    results.add_facts(conn, TENANT, [FactRow(f"m{n}", LONG, "o", "l")])
+def _facts(conn: Connection, n: int) -> list[FactRow]:
+    rows = [FactRow(f"m{n}", LONG, "o", "l")]
+    results.add_facts(conn, TENANT, rows)
+    return rows
 
 
 def _content(conn: Connection, n: int) -> str:
@@ -135,6 +137,7 @@ SITES: Final[dict[str, Site]] = {
     "words": _segments,
     "words superseded": lambda conn, n: results.supersede(conn, _segments(conn, n), before=2, base_ms=0),
     "facts": _facts,
+    "facts forgotten": lambda conn, n: results.forget_facts(conn, TENANT, _facts(conn, n)),
     "results forgotten": lambda conn, n: results.forget(conn, _segments(conn, n)),
     "an interaction": _interaction,
     "an audit row": _told,

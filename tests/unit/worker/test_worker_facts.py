@@ -130,18 +130,51 @@ def test_facts_that_corti_tells_and_does_not_keep_are_decided_too(ward):
     assert shown(ward, second) == dict.fromkeys(IN_SECOND, 1)
 
 
-def test_a_recording_that_was_taken_back_takes_no_fact_from_the_one_that_replaces_it(ward):
-    ward.sandbox.switches.new_fact_ids_on_resume = True
-    ward.sandbox.switches.evidence = "never"
-    encounter = ward.admit()
-    wrong = heard(ward, encounter, FIRST)
+def taken_back(ward, media: str) -> None:
+    """As a deletion of the Media does it."""
     for one in ward.all("Observation"):
         ward.edit(one | {"status": "entered-in-error"})
-    ward.delete(ward.resource("Media", wrong))
+    ward.delete(ward.resource("Media", media))
+
+
+@pytest.mark.parametrize(
+    ("switches", "said"),
+    [
+        ({"evidence": "never", "new_fact_ids_on_resume": True}, IN_FIRST),
+        ({"evidence": "never", "reword_known_facts": True}, [f"{text} (reworded)" for text in IN_FIRST]),
+        ({"evidence": "rest"}, IN_FIRST),
+    ],
+)
+def test_a_recording_that_was_taken_back_takes_no_fact_from_the_one_that_replaces_it(ward, switches, said):
+    for name, value in switches.items():
+        setattr(ward.sandbox.switches, name, value)
+    encounter = ward.admit()
+    wrong = heard(ward, encounter, FIRST)
+    taken_back(ward, wrong)
     right = heard(ward, encounter, FIRST)
 
     assert shown(ward, wrong) == {}
-    assert shown(ward, right) == dict.fromkeys(IN_FIRST, 1)
+    assert shown(ward, right) == dict.fromkeys(said, 1)
+
+
+def test_facts_of_a_recording_that_was_taken_back_stay_so_when_another_is_heard(ward):
+    encounter = ward.admit()
+    taken_back(ward, heard(ward, encounter, FIRST))
+    heard(ward, encounter, SECOND)
+
+    assert ward.facts() == IN_SECOND
+
+
+def test_a_fact_that_the_ehr_rejected_does_not_come_back_under_another_id(ward):
+    ward.sandbox.switches.new_fact_ids_on_resume = True
+    encounter = ward.admit()
+    first = heard(ward, encounter, FIRST)
+    rejected = next(one for one in ward.all("Observation") if one["valueString"] == "Number 40")
+    ward.edit(rejected | {"status": "entered-in-error"})
+    heard(ward, encounter, SECOND)
+
+    assert shown(ward, first) == {"Number 0": 2}
+    assert ward.facts() == ["Number 0", *IN_SECOND]
 
 
 # --- plan B ---------------------------------------------------------------------------------------
