@@ -89,6 +89,8 @@ class World:
         self.new_ids = chance.random() < 0.3  # whether it tells known facts anew then
         self.rewords = not self.new_ids and chance.random() < 0.3  # whether it words known facts otherwise then
         self.evidence = chance.random() < 0.5  # whether REST names the words that a fact comes from
+        # A second of a recording past which no stream gets: plan B, before or after its fact was told.
+        self.torn = chance.choice((2.0, 6.2)) if chance.random() < 0.2 else None
         self.engine = NumbersEngine()
         self.met: list[str] = []
 
@@ -220,6 +222,9 @@ class SimStream:
                 return
             self.world.time.sleep((piece.end - piece.start) / self._pace)
             self._broken("socket.reset", 0.3)
+            if self.world.torn is not None and piece.end > self.world.torn:
+                self.world.met.append("socket.torn")
+                self._talk.closed()
             self._pending += self._hearing.feed(piece.payload)
             self._told.received += piece.end - piece.start
             self.sent = piece.end
