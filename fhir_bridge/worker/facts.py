@@ -60,7 +60,9 @@ class Facts:
         for fact in told:
             self._held.pop(fact.id, None)
             said = quotes(fact, heard)
-            row = self._row_of(fact, (known | rows).values(), elsewhere=not said)
+            # Without evidence nobody knows whether this recording says what another one did not confirm.
+            passed_over = not last or bool(fact.evidence)
+            row = self._row_of(fact, (known | rows).values(), elsewhere=not said, passed_over=passed_over)
             if row.media != self._media and (said or not last) and self._taken_back(row.media):
                 row = self._own(fact)
             if last or row.media == self._media or fact.id in known:
@@ -96,14 +98,16 @@ class Facts:
             replace(row, withdrawn=row.media == self._media and row.observation not in shown) for row in (*own, *new)
         ]
 
-    def _row_of(self, fact: Fact, known: Collection[FactRow], *, elsewhere: bool) -> FactRow:
+    def _row_of(self, fact: Fact, known: Collection[FactRow], *, elsewhere: bool, passed_over: bool = False) -> FactRow:
+        """`elsewhere`: a twin may be another recording's; `passed_over`: also one that is not shown any more."""
         like = resume.likeness(fact.group, fact.text)
         itself = next((row for row in known if row.corti_id == fact.id), None)
         if itself is not None:
             return replace(itself, likeness=like, withdrawn=itself.withdrawn and itself.likeness == like)
         alike = sorted((row for row in known if row.likeness == like), key=lambda row: row.withdrawn)
-        twins = (row for row in alike if row.media == self._media or (elsewhere and self._is_elsewhere(row)))
-        twin = min(twins, key=lambda row: row.media != self._media, default=None)
+        own = (row for row in alike if row.media == self._media)
+        others = (row for row in alike if elsewhere and (passed_over or not row.withdrawn))
+        twin = next(own, None) or next((row for row in others if not self._taken_back(row.media)), None)
         if twin is not None:
             return replace(twin, corti_id=fact.id)
         return self._own(fact)
@@ -111,10 +115,6 @@ class Facts:
     def _own(self, fact: Fact) -> FactRow:
         like = resume.likeness(fact.group, fact.text)
         return FactRow(self._media, fact.id, result_id(self._media, fact.id), like)
-
-    def _is_elsewhere(self, row: FactRow) -> bool:
-        """Whether the EHR has this fact of another recording, whatever it made of it."""
-        return not row.withdrawn and not self._taken_back(row.media)
 
     def _taken_back(self, media: str) -> bool:
         json = self._run.resource("Media", media)

@@ -91,6 +91,8 @@ class World:
         self.evidence = chance.random() < 0.5  # whether REST names the words that a fact comes from
         # A second of a recording past which no stream gets: plan B, before or after its fact was told.
         self.torn = chance.choice((2.0, 6.2)) if chance.random() < 0.2 else None
+        # Whether a text of a whole recording has facts worded otherwise than its stream: those are not confirmed.
+        self.words_anew = self.evidence and chance.random() < 0.5
         self.engine = NumbersEngine()
         self.met: list[str] = []
 
@@ -149,6 +151,8 @@ class SimClient:
         self._world.answer()
         id_ = self._world.id()
         self._world.interactions[interaction_id].recordings[id_] = audio.read()
+        if self._world.chance.random() < 0.5:
+            self._world.torn = None  # the next recording may well be streamed
         return id_
 
     def create_transcript(self, interaction_id: str, draft, *, seconds: float) -> RecordedTranscript:
@@ -165,7 +169,8 @@ class SimClient:
         del language
         self._world.answer()
         words = [word for word in text.split() if word.isdigit() and int(word) % 40 == 0]
-        return ExtractedFacts(tuple(FactDraft(f"Number {word}", "other") for word in words))
+        anew = " again" if self._world.words_anew else ""
+        return ExtractedFacts(tuple(FactDraft(f"Number {word}{anew}", "other") for word in words))
 
     def add_facts(self, interaction_id: str, drafts) -> tuple[Fact, ...]:
         self._world.answer()

@@ -196,6 +196,23 @@ def test_what_the_whole_recording_did_not_confirm_is_brought_back_by_nothing(war
     assert list(shown(ward, second)) == IN_SECOND
 
 
+@pytest.mark.parametrize(("evidence", "said"), [("rest", []), ("never", ["Nobody said this"])])
+def test_what_was_not_confirmed_comes_back_under_another_id_only_where_nothing_says_whose_it_is(ward, evidence, said):
+    ward.sandbox.switches.evidence = evidence
+    encounter = ward.admit()
+    first = heard(ward, encounter, FIRST)
+    planted(ward, "Nobody said this")
+    ward.again(first)
+    ward.work()
+    ward.again(first, transport="recording")
+    ward.work()
+    planted(ward, "Nobody said this").quote = "nobody"
+    second = heard(ward, encounter, SECOND)
+
+    assert list(shown(ward, first)) == IN_FIRST
+    assert list(shown(ward, second)) == [*said, *IN_SECOND]
+
+
 def test_what_is_not_confirmed_is_shown_again_when_corti_says_something_else_of_it(ward):
     encounter = ward.admit()
     first = heard(ward, encounter, FIRST)
