@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from fhir_bridge.settings import Settings
 from fhir_bridge.store.engine import FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 TEST_KEY = "a key for tests only"
 LEFT_OPEN = """
@@ -80,11 +81,23 @@ def postgres() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def migrated_url(postgres: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A migrated database, to be emptied after each test: that is faster than a new one for each."""
-    _do(postgres, "CREATE DATABASE bridge")
-    url = postgres.get_uri("bridge").replace("postgresql://", "postgresql+psycopg://")
+    url = _owned(postgres, "bridge")
     store.migrate(Settings(data_dir=tmp_path_factory.mktemp("migrated"), database_url=url, secret_key=TEST_KEY))
     _do(postgres, "CREATE SCHEMA kept", "CREATE TABLE kept.tenant AS TABLE public.tenant", database="bridge")
     return url
+
+
+@pytest.fixture
+def new_database(postgres: Any) -> Callable[[str], str]:
+    """Make an empty database of a name and return its URL."""
+    return partial(_owned, postgres)
+
+
+def _owned(postgres: Any, name: str) -> str:
+    """Make a database anew, owned by a role as the bridge is to have: an ordinary one, for which policies hold."""
+    role = "DO $$ BEGIN CREATE ROLE bridge LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
+    _do(postgres, role, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name} OWNER bridge")
+    return postgres.get_uri(name).replace("postgresql://postgres:", "postgresql+psycopg://bridge:")
 
 
 @pytest.fixture
@@ -102,7 +115,7 @@ def settings(request: pytest.FixtureRequest) -> Settings:
 @pytest.fixture(name="store")
 def _store(settings: Settings) -> Iterator[store.Store]:
     opened = store.Store.open(settings)
-    yield opened
+    yield opened.of_all()
     opened.close()
 
 

@@ -73,7 +73,7 @@ class Served:
     @contextmanager
     def store(self) -> Iterator[Store]:
         """Open its database beside it."""
-        opened = Store.open(self.settings)
+        opened = Store.open(self.settings).of_all()
         yield opened
         opened.close()
 

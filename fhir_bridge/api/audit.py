@@ -56,7 +56,8 @@ def _end(response: Response) -> Response:
     if trail is None or not _is_told():
         return response
     try:
-        audit.finish(bridge(), trail, _row(trail, response.status_code))
+        row = _row(trail, response.status_code)
+        audit.finish(bridge().of(row.tenant), trail, row)
     except StoreUnavailable as exc:
         if response.status_code < 400:  # noqa: PLR2004 - HTTP 400
             response.close()

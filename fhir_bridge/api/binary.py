@@ -76,7 +76,8 @@ def read(id_: str) -> Response:
 @routes.get("/<id:id_>/_history/<vid>")
 def vread(id_: str, vid: str) -> Response:
     """Read the bytes, or FHIR's form, of one version."""
-    return _answered(*opened(bridge(), grant(), id_, vid=vid))
+    who = grant()
+    return _answered(*opened(bridge(), who, id_, vid=vid))
 
 
 def _is_in_fhirs_form() -> bool:

@@ -30,6 +30,7 @@ class Tokens:
 
     def __init__(self, bridge: Bridge, *, has_guests: bool = False) -> None:
         """Take the rooms, and whether whoever tries the bridge is let in (see `guests`)."""
+        bridge = bridge.of_all()  # whose a client, a person, a code or a token is: that is asked here
         self._bridge = bridge
         self.has_guests = has_guests
         self._place = Place(issuer=bridge.origin, audience=bridge.base)
@@ -124,12 +125,14 @@ class Tokens:
         Who the clients of outside issuers are is theirs to say; the tenant must be one of ours.
         """
         if grant.issuer is not None:
-            return self._bridge.store.read(lambda conn: oauth.tenant(conn, grant.tenant)) is not None
+            theirs = self._bridge.store.of(grant.tenant)
+            return theirs.read(lambda conn: oauth.tenant(conn, grant.tenant)) is not None
         client = self.find_client(grant.client)
         return client is not None and client.tenant == grant.tenant and not self._is_revoked(grant)
 
     def _is_revoked(self, grant: Grant) -> bool:
-        return self._bridge.store.read(lambda conn: approvals.is_revoked(conn, jti=grant.jti, approval=grant.approval))
+        theirs = self._bridge.store.of(grant.tenant)
+        return theirs.read(lambda conn: approvals.is_revoked(conn, jti=grant.jti, approval=grant.approval))
 
     def redirect_uris(self) -> tuple[str, ...]:
         """Return where apps that count have their pages."""

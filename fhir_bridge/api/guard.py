@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from flask import current_app, request
+from flask import current_app, g, request
 
 from fhir_bridge.errors import OAuthError, Unauthenticated
 from fhir_bridge.verbs import audit
@@ -19,9 +19,10 @@ TOKENS: Final = "fhir-bridge-tokens"
 
 
 def bridge() -> Bridge:
-    """Return the open rooms of this process."""
+    """Return the open rooms of this process: of the tenant whose token the request bears, once that is known."""
     found: Bridge = current_app.extensions[BRIDGE]
-    return found
+    tenant: str | None = g.get("tenant")
+    return found if tenant is None else found.of(tenant)
 
 
 def tokens() -> Tokens:
@@ -41,7 +42,7 @@ def grant() -> Grant:
     """
     token = _bearer()
     found = tokens().grant(token)
-    audit.current().grant = found
+    audit.current().grant, g.tenant = found, found.tenant
     if not tokens().is_active(found):
         raise Unauthenticated("The token was taken back, or its client is disabled", challenge="invalid_token")
     return found

@@ -31,17 +31,17 @@ def ready() -> Response:
 def metrics() -> Response:
     """Jobs by state, in the Prometheus text format."""
     lines = ["# HELP fhir_bridge_jobs Jobs by state", "# TYPE fhir_bridge_jobs gauge"]
-    counted = bridge().store.read(jobs.counts)
+    counted = bridge().store.of_all().read(jobs.counts)
     lines += [f'fhir_bridge_jobs{{state="{state}"}} {count}' for state, count in sorted(counted.items())]
     lines += ["# HELP fhir_bridge_circuits_open Corti accounts that are left alone until they answer again"]
     lines += ["# TYPE fhir_bridge_circuits_open gauge"]
-    lines += [f"fhir_bridge_circuits_open {bridge().store.read(circuits.count_open)}"]
+    lines += [f"fhir_bridge_circuits_open {bridge().store.of_all().read(circuits.count_open)}"]
     return Response("\n".join(lines) + "\n", content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _database() -> bool:
     try:
-        bridge().store.read(jobs.counts)
+        bridge().store.of_all().read(jobs.counts)
     except BridgeError:
         return False
     return True

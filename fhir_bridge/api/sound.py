@@ -25,7 +25,8 @@ def read(id_: str) -> Response:
     """Read a Media, or the bytes of its Binary when Accept names sound alone."""
     if not asks_for_sound():
         return reading.read("Media", id_)
-    row = read_row(bridge(), grant(), "Media", id_)
+    who = grant()
+    row = read_row(bridge(), who, "Media", id_)
     return binary.read(_binary_of(read_json(row.body)))
 
 

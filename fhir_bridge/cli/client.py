@@ -77,7 +77,7 @@ def registered(
     store: Store, name: str, proof: Proof, *, scope: str, tenant: str = "default", redirects: tuple[str, ...] = ()
 ) -> dict[str, Cell]:
     """Store a client and return what it has to know: its client_id, and its client_secret if it has one."""
-    if store.read(lambda conn: oauth.tenant(conn, tenant)) is None:
+    if store.of(tenant).read(lambda conn: oauth.tenant(conn, tenant)) is None:
         raise click.ClickException(f"--tenant: there is no tenant {tenant}; `tenant list` names them")
     secret = base64.urlsafe_b64encode(clock.token_bytes(_SECRET_BYTES)).decode().rstrip("=") if proof.secret else None
     new = oauth.Client(
@@ -91,7 +91,7 @@ def registered(
         jwks_uri=proof.jwks_uri,
         redirect_uris=redirects,
     )
-    store.write(lambda conn: oauth.add_client(conn, new))
+    store.of(tenant).write(lambda conn: oauth.add_client(conn, new))
     made: dict[str, Cell] = {"client_id": new.id, "name": name, "tenant": tenant, "scope": scope}
     return made | ({"client_secret": secret} if secret else {})
 
@@ -102,7 +102,7 @@ def registered(
 def list_(*, tenant: str | None, as_json: bool) -> None:
     """List clients, disabled ones too. Secrets are not stored and cannot be shown."""
     with store_of() as store:
-        found = store.read(lambda conn: oauth.clients(conn, tenant=tenant))
+        found = store.of_all().read(lambda conn: oauth.clients(conn, tenant=tenant))
     rows: list[dict[str, Cell]] = [
         {
             "client_id": client.id,
@@ -123,7 +123,7 @@ def list_(*, tenant: str | None, as_json: bool) -> None:
 def disable(client_id: str) -> None:
     """Refuse the client ID from now on, and the tokens it holds."""
     with store_of() as store:
-        if not store.write(lambda conn: oauth.disable_client(conn, client_id)):
+        if not store.of_all().write(lambda conn: oauth.disable_client(conn, client_id)):
             raise click.ClickException(f"There is no client {client_id}; `client list` names them")
     click.echo(f"The client {client_id} is disabled.")
 

@@ -32,6 +32,6 @@ def command(*, old_key_file: Path | None) -> None:
     made = keys.generate("ES384")
     fresh = oauth.new_signing_key(made.kid, made.alg, made.private_json(), ring)
     with store_of(wanted) as store:
-        count = store.write(lambda conn: oauth.rotate(conn, fresh, ring, former=former))
+        count = store.of_all().write(lambda conn: oauth.rotate(conn, fresh, ring, former=former))
     next_ = "Restart `web` and `worker`." if former else "`web` takes it up within a minute."
     click.echo(f"A new signing key is in use; {count} stored keys and secrets were wrapped anew. {next_}")

@@ -71,7 +71,7 @@ def keep(name: str, times: tuple[str, ...]) -> None:
     """
     days = json.dumps(dict(map(_time, times)))
     with store_of() as store:
-        if not store.write(lambda conn: retention.keep(conn, name, days)):
+        if not store.of(name).write(lambda conn: retention.keep(conn, name, days)):
             raise click.ClickException(f"There is no tenant {name}")
     shown({"tenant": name, "retention_days": json.loads(days)})
 
@@ -88,7 +88,7 @@ def _time(text: str) -> tuple[str, int | None]:
 def list_(*, as_json: bool) -> None:
     """List all tenants."""
     with store_of() as store:
-        found = store.read(oauth.tenants)
+        found = store.of_all().read(oauth.tenants)
     rows = [
         {
             "tenant": tenant.id,
@@ -108,6 +108,6 @@ def _stored(name: str, own: dict[str, str], audio_hours: float | None) -> None:
     with store_of(wanted) as store:
         new = replace(oauth.new_tenant(name, KeyRing.open(wanted), corti=own), audio_retention_hours=audio_hours)
         try:
-            store.write(lambda conn: oauth.add_tenant(conn, new))
+            store.of_all().write(lambda conn: oauth.add_tenant(conn, new))
         except Duplicate as exc:
             raise click.ClickException(f"There is a tenant {name} already") from exc

@@ -19,7 +19,7 @@ from fhir_bridge.errors import BlobDamaged, BridgeError, IssuerUnavailable, Stor
 from fhir_bridge.keyring import KeyRing
 from fhir_bridge.smart.outside import Outside
 from fhir_bridge.smart.provider import Provider
-from fhir_bridge.store import oauth
+from fhir_bridge.store import oauth, walls
 from fhir_bridge.trusted import TrustedIssuer
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ _MIB: Final = 2**20
 _NO_ACCOUNT: Final = (
     "no Corti account: set FHIR_BRIDGE_CORTI_CLIENT_ID and FHIR_BRIDGE_CORTI_CLIENT_SECRET; "
     "without one, `serve --sandbox` listens itself"
+)
+_ESCAPED: Final = (
+    "; WARNING: its role is a superuser or has BYPASSRLS, so that the wall between tenants does not hold for it: "
+    "let an ordinary role own the database (docs/operations.md)"
 )
 
 
@@ -72,15 +76,15 @@ def _tried(name: str, trial: Callable[[Settings], str], wanted: Settings) -> Tri
 
 def _database(wanted: Settings) -> str:
     with store_of(wanted) as store:
-        count = len(store.read(oauth.clients))
+        count, escaped = len(store.of_all().read(oauth.clients)), store.of_all().read(walls.is_escaped)
     kind = "SQLite" if is_embedded(wanted) else "PostgreSQL"
-    return f"{kind}, at this version, {count} clients registered"
+    return f"{kind}, at this version, {count} clients registered{_ESCAPED if escaped else ''}"
 
 
 def _keys(wanted: Settings) -> str:
     ring = KeyRing.open(wanted)
     with store_of(wanted) as store:
-        tenants, keys = store.read(oauth.tenants), store.read(oauth.signing_keys)
+        tenants, keys = store.of_all().read(oauth.tenants), store.of_all().read(oauth.signing_keys)
     for tenant in tenants:
         tenant.open_audio_key(ring)
         tenant.open_corti_secret(ring)
@@ -120,7 +124,7 @@ def _disk(wanted: Settings) -> str:
 def _corti(wanted: Settings) -> str:
     ring = KeyRing.open(wanted)
     with store_of(wanted) as store:
-        tenants = store.read(oauth.tenants)
+        tenants = store.of_all().read(oauth.tenants)
     return "; ".join(_token_of(wanted, tenant, tenant.open_corti_secret(ring)) for tenant in tenants)
 
 
@@ -158,7 +162,7 @@ def _issuers(wanted: Settings) -> str:
     known: set[str] = set()
     if outside.issuers or wanted.sign_in_providers:
         with store_of(wanted) as store:
-            known = {tenant.id for tenant in store.read(oauth.tenants)}
+            known = {tenant.id for tenant in store.of_all().read(oauth.tenants)}
     told = [_told_by(issuer.trusted, issuer.tried, known) for issuer in outside.issuers]
     for each in wanted.sign_in_providers:
         provider = Provider(each, str(url), allow_private=wanted.allow_private_endpoints)

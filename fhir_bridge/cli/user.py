@@ -39,7 +39,7 @@ def add(name: str, *, password_file: Path | None, fhir_user: str | None, tenant:
     if not password:
         raise click.ClickException(f"{password_file}: the password is empty")
     with store_of() as store:
-        if store.read(lambda conn: oauth.tenant(conn, tenant)) is None:
+        if store.of(tenant).read(lambda conn: oauth.tenant(conn, tenant)) is None:
             raise click.ClickException(f"--tenant: there is no tenant {tenant}; `tenant list` names them")
         if not added(store, oauth.User(name, tenant, hashed(password), now_ms(), fhir_user)):
             raise click.ClickException(f"There is a user {name} already")
@@ -49,7 +49,7 @@ def add(name: str, *, password_file: Path | None, fhir_user: str | None, tenant:
 def added(store: Store, new: oauth.User) -> bool:
     """Store a user; False: the name is taken."""
     try:
-        store.write(lambda conn: oauth.add_user(conn, new))
+        store.of(new.tenant).write(lambda conn: oauth.add_user(conn, new))
     except Duplicate:
         return False
     return True

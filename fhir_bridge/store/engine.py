@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 
 FILE: Final = "fhir-bridge.db"
 BUSY_SECONDS: Final = 10.0
+# Whose rows a connection is about. Set to nobody's from the start, so that what forgets to say sees none.
+WHOSE: Final = "fhir_bridge.tenant"
 # A process that is frozen in mid-transaction holds its tenant's row: it is let go of after 5 s,
 # so that others can take its jobs over. No closure pauses that long between two statements.
 POSTGRES_OPTIONS: Final = (
-    "-c synchronous_commit=on -c statement_timeout=60000 -c idle_in_transaction_session_timeout=5000"
+    f"-c synchronous_commit=on -c statement_timeout=60000 -c idle_in_transaction_session_timeout=5000 -c {WHOSE}="
 )
 # These say that a statement of ours is wrong, not that the database is away.
 _OURS: Final = (IntegrityError, DataError, ProgrammingError)

@@ -15,7 +15,7 @@ from sqlalchemy import and_, false, func, not_, or_, select, true
 from fhir_bridge.store import tables
 from fhir_bridge.store.comparing import compared
 from fhir_bridge.store.dialects import aside, strpos
-from fhir_bridge.store.rows import LONGEST, Rows, key_text, last_before, successor
+from fhir_bridge.store.rows import LONGEST, Rows, apart, key_text, last_before, successor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -186,7 +186,7 @@ class Chain:
         """The resources asked for, which are found first."""
         target = rows.other()
         named = select(target.v.c.type + "/" + target.v.c.id)
-        return named.where(target.live, OfType(self.types).sql(target), matching(target, self.inner))
+        return apart(named.where(target.live, OfType(self.types).sql(target), matching(target, self.inner)))
 
 
 @dataclass(frozen=True)
@@ -203,9 +203,11 @@ class Reverse:
 
     def seqs(self, rows: Rows) -> Select[int]:
         """The commit numbers of all versions of those that are named, each looked up in an index."""
-        named, v = self.named(rows).subquery(), tables.version.alias()
-        val, slash = named.c.val, strpos(named.c.val + "/", "/")  # some, as of logical references, have none
-        this = and_(v.c.type == func.substr(val, 1, slash - 1), v.c.id == func.substr(val, slash + 1))
+        val, v = self.named(rows).subquery().c.val, tables.version.alias()
+        slash = strpos(val + "/", "/")  # some, as of logical references, have none
+        type_, id_ = func.substr(val, 1, slash - 1).label("type"), func.substr(val, slash + 1).label("id")
+        named = apart(select(type_, id_)).subquery()
+        this = and_(v.c.type == named.c.type, v.c.id == named.c.id)
         return select(v.c.seq).join_from(named, v, and_(v.c.tenant == rows.tenant, this))
 
     def named(self, rows: Rows) -> Select[str]:

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from fhir_bridge import points
 from fhir_bridge.errors import BadSetting
 from fhir_bridge.keyring import KeyRing
-from fhir_bridge.store import dispatch, oauth
+from fhir_bridge.store import dispatch, oauth, walls
 from fhir_bridge.store.engine import engine_of, translated, url_of
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def migrate(settings: Settings) -> None:
     try:
         with translated(), engine.begin() as connection:
             _lock(connection)
+            walls.bind(connection, walls.ALL)
             points.reached("migrate.locked")
             _upgrade(connection)
             points.reached("migrate.upgraded")

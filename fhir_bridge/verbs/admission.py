@@ -66,7 +66,7 @@ def require_room(bridge: Bridge, tenant: str) -> None:
         Throttled: this tenant's. Overloaded: those of all together.
     """
     settings = bridge.settings
-    waiting = bridge.store.read(lambda conn: budgets.waiting(conn, tenant))
+    waiting = bridge.store.of_all().read(lambda conn: budgets.waiting(conn, tenant))  # counts alone
     if waiting.tenant >= settings.tenant_waiting:
         raise Throttled(
             "Too many recordings of this organisation wait: send it again later", retry_after=BACKLOG_SECONDS

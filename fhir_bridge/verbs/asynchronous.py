@@ -251,11 +251,11 @@ def _current(bridge: Bridge, grant: Grant, done: Done) -> Done:
 def expire(store: Store, blobs: Blobs) -> int:
     """Forget answers that were kept for long enough; return how many."""
     now = now_ms()
-    old = store.read(
+    old = store.of_all().read(
         lambda conn: rows.outlived(conn, done_before_ms=now - KEPT_MS, created_before_ms=now - _GIVEN_UP_MS)
     )
     for request in old:
-        forget(store, blobs, request)
+        forget(store.of(request.tenant), blobs, request)
     return len(old)
 
 

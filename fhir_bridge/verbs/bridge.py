@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 from fhir_bridge.blobs import Blobs, open_blobs
@@ -42,6 +42,14 @@ class Bridge:
             keyring=KeyRing.open(settings),
             origin=settings.public_url.rstrip("/"),
         )
+
+    def of(self, tenant: str) -> Self:
+        """Return the same rooms for one tenant: its rows alone are in the store."""
+        return replace(self, store=self.store.of(tenant))
+
+    def of_all(self) -> Self:
+        """Return the same rooms for what is to find out whose something is."""
+        return replace(self, store=self.store.of_all())
 
     @property
     def base(self) -> str:

@@ -77,7 +77,7 @@ class Eraser:
         name = pseudonym(self._chain(tenant), reference)
         row = replace(by, type=name.partition("/")[0], id=name.partition("/")[2])
         new = Erasure(clock.new_id(), tenant, reference, "intended", now_ms())
-        began = self.store.write(lambda conn: _begun(conn, new, name, row))
+        began = self.store.of(tenant).write(lambda conn: _begun(conn, new, name, row))
         points.reached("erase.intended")
         if began.id == new.id:
             log.event("erasure.started", tenant=tenant, erasure=began.id)
@@ -86,7 +86,7 @@ class Eraser:
     def destroy(self, this: Erasure) -> Erasure:
         """Destroy what is here: one visit after the other, then the rest."""
         busy_ms = int((self.settings.lease_seconds + self.settings.corti_timeout_seconds * _SECONDS_OF_CALLS) * 1000)
-        while self.store.write(partial(_destroyed_some, this=this, lease_ms=busy_ms)):
+        while self.store.of(this.tenant).write(partial(_destroyed_some, this=this, lease_ms=busy_ms)):
             points.reached("erase.visited")
         points.reached("erase.destroyed")
         return self.current(this)
@@ -96,7 +96,8 @@ class Eraser:
         chain = self._chain(this.tenant)
         ids = frozenset(json.loads(this.ids or "[]")) | {this.subject}
         words = tuple(unquote_plus(word).casefold() for word in json.loads(this.words or "[]"))
-        upto = self.store.write(audit_chain.sealable)  # rows may still appear beyond: another round reads those
+        theirs = self.store.of(this.tenant)
+        upto = theirs.write(audit_chain.sealable)  # rows may still appear beyond: another round reads those
         pages = self._told(chain, Marks(ids, words), after=this.audited)
         rewritten = sum(self._rewritten(chain, page) for page in pages)
         points.reached("erase.rewritten")
@@ -104,7 +105,7 @@ class Eraser:
         for blob in blobs:
             self.blobs.shred(blob)
             points.reached("erase.shredded")
-        self.store.write(lambda conn: erasure.note(conn, this.id, pseudonyms=rewritten, audited=upto, blobs="[]"))
+        theirs.write(lambda conn: erasure.note(conn, this.id, pseudonyms=rewritten, audited=upto, blobs="[]"))
         points.reached("erase.forgotten")
         return self.current(this)
 
@@ -114,31 +115,32 @@ class Eraser:
         name = pseudonym(chain, this.subject)
         report = proof(chain, this, name)
         points.reached("erase.finishing")
-        if self.store.write(lambda conn: erasure.finish(conn, this.id, pseudonym=name, report=report)):
+        if self.store.of(this.tenant).write(lambda conn: erasure.finish(conn, this.id, pseudonym=name, report=report)):
             points.reached("erase.finished")
             log.event("erasure.done", tenant=this.tenant, erasure=this.id)
         return self.current(this)
 
     def current(self, this: Erasure) -> Erasure:
         """Return an erasure as it stands."""
-        return self.store.read(lambda conn: erasure.by_id(conn, this.id))
+        return self.store.of(this.tenant).read(lambda conn: erasure.by_id(conn, this.id))
 
     def _chain(self, tenant: str) -> Chain:
-        row = self.store.read(lambda conn: oauth.tenant(conn, tenant))
+        row = self.store.of(tenant).read(lambda conn: oauth.tenant(conn, tenant))
         if row is None:
             raise NotFound("There is no such tenant")
         return row.open_chain(self.keys)
 
     def _told(self, chain: Chain, marks: Marks, *, after: int) -> Iterator[dict[int, dict[str, str | None]]]:
         """Find audit rows that tell of what was destroyed, and what is to stand there instead."""
-        while rows := self.store.read(partial(audit.recorded, tenant=chain.tenant, after=after, count=_PAGE)):
+        theirs = self.store.of(chain.tenant)
+        while rows := theirs.read(partial(audit.recorded, tenant=chain.tenant, after=after, count=_PAGE)):
             after = rows[-1][0]
             found = {n: changes for n, row in rows if (changes := marks.changes(row, chain))}
             if found:
                 yield found
 
     def _rewritten(self, chain: Chain, found: Mapping[int, Mapping[str, str | None]]) -> int:
-        return self.store.write(lambda conn: audit_chain.rewrite(conn, chain, found.items()))
+        return self.store.of(chain.tenant).write(lambda conn: audit_chain.rewrite(conn, chain, found.items()))
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def run(store: Store, *, base: str | None) -> int:
 
     May run beside a working bridge, and again after it was stopped: what is done is left alone.
     """
-    return sum(_tenant(store, tenant.id, base) for tenant in store.read(oauth.tenants))
+    return sum(_tenant(store.of(tenant.id), tenant.id, base) for tenant in store.of_all().read(oauth.tenants))
 
 
 def _tenant(store: Store, tenant: str, base: str | None) -> int:

@@ -62,16 +62,16 @@ class Keeper:
 
     def apply(self) -> Removed:
         """Do one round. The row goes first: a crash in between leaves a stray, which a later round collects."""
-        store, blobs = self.store, self.blobs
-        rows = store.read(oauth.tenants)
-        audio = sum(_forgotten(store, blobs, each.id, _before(self.settings, each)) for each in rows)
+        store, blobs, everyone = self.store, self.blobs, self.store.of_all()
+        rows = everyone.read(oauth.tenants)
+        audio = sum(_forgotten(store.of(each.id), blobs, each.id, _before(self.settings, each)) for each in rows)
         olds = [old for each in rows for old in self._olds(each)]
         resources = sum(self._destroyed(old) for old in olds if old.type != AUDIT_EVENT)
         audit = sum(self._shed(old) for old in olds if old.type == AUDIT_EVENT)
-        assertions = store.write(_spent)
-        store.write(budgets.forget)
+        assertions = everyone.write(_spent)
+        everyone.write(budgets.forget)
         strays = upload.expire(store, blobs) + asynchronous.expire(store, blobs)
-        strays += _collected(store, blobs, [tenant.id for tenant in rows])
+        strays += _collected(everyone, blobs, [tenant.id for tenant in rows])
         return Removed(audio, resources, audit, strays, assertions)
 
     def _olds(self, tenant: Tenant) -> list[Old]:
@@ -81,20 +81,21 @@ class Keeper:
         return [Old(tenant.id, type_, now - most * _DAY_MS) for type_, most in days.items() if most is not None]
 
     def _destroyed(self, old: Old) -> int:
-        count, more = 0, True
+        theirs, count, more = self.store.of(old.tenant), 0, True
         while more and not self.stopping():
-            gone = self.store.write(partial(retention.destroy, old=old, numbers=NUMBERS, count=_AT_ONCE))
+            gone = theirs.write(partial(retention.destroy, old=old, numbers=NUMBERS, count=_AT_ONCE))
             for blob in gone.blobs:
                 self.blobs.shred(blob)
             count, more = count + gone.count, gone.count == _AT_ONCE
         return count
 
     def _shed(self, old: Old) -> int:
-        chains = self.store.read(lambda conn: oauth.chains(conn, self.keys))
+        theirs = self.store.of(old.tenant)
+        chains = theirs.read(lambda conn: oauth.chains(conn, self.keys))
         shed = partial(audit_chain.shed, chain=_of(old.tenant, chains), before_ms=old.before_ms, count=_ROWS_AT_ONCE)
         count, more = 0, True
         while more and not self.stopping():
-            now = self.store.write(shed)
+            now = theirs.write(shed)
             count, more = count + now, now == _ROWS_AT_ONCE
         return count
 

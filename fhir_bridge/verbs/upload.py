@@ -116,9 +116,9 @@ def append(bridge: Bridge, grant: Grant, at: Standing, chunks: Iterable[bytes], 
 
 def expire(store: Store, blobs: Blobs) -> int:
     """Remove uploads that nobody ended in time, and those that became a Binary; return how many."""
-    old = store.read(lambda conn: uploads.older_than(conn, now_ms() - LIFE_MS))
+    old = store.of_all().read(lambda conn: uploads.older_than(conn, now_ms() - LIFE_MS))
     for upload in old:
-        _forget(store, blobs, upload)
+        _forget(store.of(upload.tenant), blobs, upload)
     return len(old)
 
 

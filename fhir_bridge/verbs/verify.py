@@ -34,7 +34,7 @@ class Proof:
     def findings(self) -> tuple[Finding, ...]:
         """Return everything that breaks a promise; nothing is the proof."""
         return (
-            *self.store.read(verify.findings),
+            *self.store.of_all().read(verify.findings),
             *self.audit(),
             *_lasting(self._stuck),
             *_lasting(lambda: frozenset(self._unreadable())),
@@ -43,7 +43,7 @@ class Proof:
     def audit(self) -> tuple[Finding, ...]:
         """Return what was done to the audit since it was sealed."""
         keys = self.keys
-        return self.store.read(lambda conn: tuple(audit_chain.broken(conn, oauth.chains(conn, keys))))
+        return self.store.of_all().read(lambda conn: tuple(audit_chain.broken(conn, oauth.chains(conn, keys))))
 
     def _stuck(self) -> frozenset[Finding]:
         ledger = Ledger(self.store.url.render_as_string(hide_password=False))
@@ -51,11 +51,11 @@ class Proof:
             unfinished = ledger.unfinished()
         finally:
             ledger.close()
-        return frozenset(self.store.read(lambda conn: verify.stuck(conn, unfinished)))
+        return frozenset(self.store.of_all().read(lambda conn: verify.stuck(conn, unfinished)))
 
     def _unreadable(self) -> Iterator[Finding]:
         """Accepted audio is there, complete, and opens with its tenant's key (reliability.md, rule 1)."""
-        for tenant in self.store.read(oauth.tenants):
+        for tenant in self.store.of_all().read(oauth.tenants):
             audio_key = tenant.open_audio_key(self.keys)
             for content in self._contents(tenant.id):
                 try:
@@ -64,7 +64,7 @@ class Proof:
                     yield Finding("accepted audio is there and complete", tenant.id, f"Binary/{content.binary}")
 
     def _contents(self, tenant: str) -> tuple[binaries.StoredBlob, ...]:
-        return self.store.read(lambda conn: binaries.older_than(conn, tenant, now_ms()))
+        return self.store.of(tenant).read(lambda conn: binaries.older_than(conn, tenant, now_ms()))
 
 
 def _lasting(look: Callable[[], frozenset[Finding]]) -> list[Finding]:

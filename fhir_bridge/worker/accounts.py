@@ -60,7 +60,7 @@ class Accounts:
         Raises:
             CortiLoginFailed: neither the tenant nor the settings name credentials.
         """
-        row = self._store.read(lambda conn: oauth.tenant(conn, tenant))
+        row = self._store.of(tenant).read(lambda conn: oauth.tenant(conn, tenant))
         if row is None:
             raise Forbidden("There is no such tenant")
         with self._lock:

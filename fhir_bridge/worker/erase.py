@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def carry_on(eraser: Eraser, accounts: Accounts, *, stopping: Callable[[], bool] = lambda: False) -> None:
     """Go on with every erasure that has not ended; any number of workers may do it at the same time."""
-    for this in eraser.store.read(erasure.unfinished):
+    for this in eraser.store.of_all().read(erasure.unfinished):
         if stopping():
             return
         try:
@@ -59,4 +59,4 @@ def _delete_at_corti(eraser: Eraser, accounts: Accounts, this: Erasure) -> None:
         points.reached("erase.asked")
     known = json.dumps(pending)
     if known != this.corti:  # its id is kept for the proof: another round finds it no more
-        eraser.store.write(lambda conn: erasure.note(conn, this.id, corti=known))
+        eraser.store.of(this.tenant).write(lambda conn: erasure.note(conn, this.id, corti=known))

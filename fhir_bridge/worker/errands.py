@@ -45,7 +45,7 @@ class Errands:
             self._run(request)
 
     def _next(self) -> Request | None:
-        store, seconds = self._rooms.store, self._seconds
+        store, seconds = self._rooms.store.of_all(), self._seconds
         id_ = store.read(lambda conn: rows.waiting(conn, lease_seconds=seconds))
         if id_ is None:
             return None
@@ -53,34 +53,34 @@ class Errands:
         return store.write(lambda conn: rows.claim(conn, id_, owner=owner, lease_seconds=seconds))
 
     def _run(self, request: Request) -> None:
-        turn = Turn(request.id, request.epoch, str(request.owner))
+        turn, rooms = Turn(request.id, request.epoch, str(request.owner)), self._rooms.of(request.tenant)
         points.reached("errand.claimed")
         log.event("request.started", kind=request.kind, epoch=request.epoch)
         try:
-            self._answer(turn, self._result(request, turn))
+            self._answer(rooms, turn, self._result(rooms, request, turn))
             points.reached("errand.answered")
             log.event("request.finished", kind=request.kind, epoch=request.epoch)
         except Interrupted:
-            self._rooms.store.write(lambda conn: rows.release(conn, turn))
+            rooms.store.write(lambda conn: rows.release(conn, turn))
         except (Fenced, StoreUnavailable) as error:  # another has it, or will when its lease has run out
             log.event("request.lost", kind=request.kind, epoch=request.epoch, error=type(error).__name__)
 
-    def _result(self, request: Request, turn: Turn) -> Result:
+    def _result(self, rooms: Rooms, request: Request, turn: Turn) -> Result:
         if request.epoch > _MOST_RUNS:
             return result_of(failed(BridgeError(_OWN_FAULT)))
-        return run(self._bridge, request, tell=lambda progress: self._told(turn, progress))
+        return run(self._bridge.of(request.tenant), request, tell=lambda progress: self._told(rooms, turn, progress))
 
-    def _answer(self, turn: Turn, result: Result) -> None:
+    def _answer(self, rooms: Rooms, turn: Turn, result: Result) -> None:
         points.reached("errand.answering")
         try:
-            self._rooms.store.write(lambda conn: rows.finish(conn, turn, answer=result.answer, files=result.files))
+            rooms.store.write(lambda conn: rows.finish(conn, turn, answer=result.answer, files=result.files))
         except Fenced:  # where the store did not say, it may name these files
-            remove(self._rooms.blobs, result.files)
+            remove(rooms.blobs, result.files)
             raise
 
-    def _told(self, turn: Turn, progress: str) -> None:
+    def _told(self, rooms: Rooms, turn: Turn, progress: str) -> None:
         """Note how far it is, and go on only while this worker may."""
         if self._stopping():
             raise Interrupted
         seconds = self._seconds
-        self._rooms.store.write(lambda conn: rows.prolong(conn, turn, progress=progress, lease_seconds=seconds))
+        rooms.store.write(lambda conn: rows.prolong(conn, turn, progress=progress, lease_seconds=seconds))

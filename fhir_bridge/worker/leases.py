@@ -128,8 +128,8 @@ class Leases:
             return
         at = clock.monotonic()  # before the write: the lease counts from when it was asked for
         points.reached("lease.renewing")
-        ids = [claim.job for claim in holds]
-        held = self._store.write(lambda conn: jobs.renew(conn, self.owner, ids, lease_seconds=self.seconds))
+        everyone, ids = self._store.of_all(), [claim.job for claim in holds]
+        held = everyone.write(lambda conn: jobs.renew(conn, self.owner, ids, lease_seconds=self.seconds))
         points.reached("lease.renewed")
         for claim, hold in holds.items():
             hold.lost |= claim not in held

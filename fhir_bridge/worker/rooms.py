@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from fhir_bridge import points
@@ -54,6 +54,10 @@ class Rooms:
         """The FHIR base URL: absolute references below it are found like relative ones."""
         return f"{(self.settings.public_url or _DEFAULT_ORIGIN).rstrip('/')}/fhir"
 
+    def of(self, tenant: str) -> Rooms:
+        """Return the same rooms for one tenant: its rows alone are in the store."""
+        return replace(self, store=self.store.of(tenant))
+
     def close(self) -> None:
         """Let go of everything."""
         self.leases.close()
@@ -64,7 +68,7 @@ class Run:
     """One run of one job. `job` is its row as this run last wrote it."""
 
     def __init__(self, rooms: Rooms, job: Job, hold: Hold) -> None:
-        self.rooms = rooms
+        self.rooms = rooms.of(job.tenant)
         self.job = job
         self.hold = hold
         self.circuit = Circuit(self)

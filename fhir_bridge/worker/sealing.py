@@ -21,11 +21,12 @@ MOST_STEPS: Final = 100  # of one tenant in one round; the rest comes next
 
 def seal(store: Store, keys: KeyRing, *, stopping: Callable[[], bool] = lambda: False) -> int:
     """Do one round for every tenant; any number of workers may do it at the same time. Return how many rows."""
-    if not store.read(audit_chain.is_open):
+    everyone = store.of_all()
+    if not everyone.read(audit_chain.is_open):
         return 0
-    chains = store.read(lambda conn: oauth.chains(conn, keys))
-    upto = store.write(audit_chain.sealable)
-    return sum(_seal(store, chain, upto, stopping) for chain in chains)
+    chains = everyone.read(lambda conn: oauth.chains(conn, keys))
+    upto = everyone.write(audit_chain.sealable)
+    return sum(_seal(store.of(chain.tenant), chain, upto, stopping) for chain in chains)
 
 
 def _seal(store: Store, chain: Chain, upto: int, stopping: Callable[[], bool]) -> int:

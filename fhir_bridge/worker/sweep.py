@@ -32,6 +32,7 @@ class Swept:
 
 def sweep(store: Store, ledger: Ledger, *, lease_seconds: float, most_of_tenant: int | None = None) -> Swept:
     """Do one round; any number of workers may do it at the same time."""
+    store = store.of_all()
     points.reached("sweep.begun")
     _share(store, ledger, most_of_tenant)
     unfinished = ledger.unfinished()

@@ -40,7 +40,7 @@ class Upkeep:
 
     def _round(self) -> None:
         store = self._rooms.store
-        commits = sum(self._forget_keys(tenant.id) for tenant in store.read(oauth.tenants))
+        commits = sum(self._forget_keys(tenant.id) for tenant in store.of_all().read(oauth.tenants))
         rooms = self._rooms
         removed = Keeper(rooms.settings, store, rooms.blobs, self._keys, self._stopping).apply()
         if any((commits, *vars(removed).values())):
@@ -48,7 +48,7 @@ class Upkeep:
 
     def _forget_keys(self, tenant: str) -> int:
         """Drop search keys that no page link can need; return of how many commits they were."""
-        store, before_ms = self._rooms.store, now_ms() - LINK_MS - _MARGIN_MS
+        store, before_ms = self._rooms.store.of(tenant), now_ms() - LINK_MS - _MARGIN_MS
         first = store.read(partial(resources.snapshot, tenant=tenant)).keys_from
         for _ in range(MOST_STEPS):
             if self._stopping() or not store.write(partial(past_keys.drop, tenant=tenant, before_ms=before_ms)):

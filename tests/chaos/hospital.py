@@ -353,10 +353,11 @@ class Postgres:
         self._pgserver = pgserver
         self.folder = folder
         self.server = pgserver.get_server(folder / "pg", cleanup_mode="delete")
+        self.do("CREATE ROLE bridge LOGIN")  # not the superuser, who passes through row-level security
 
     def database(self, name: str) -> str:
-        self.do(f"CREATE DATABASE {name}")
-        return self.server.get_uri(name).replace("postgresql://", "postgresql+psycopg://")
+        self.do(f"CREATE DATABASE {name} OWNER bridge")
+        return self.server.get_uri(name).replace("postgresql://postgres:", "postgresql+psycopg://bridge:")
 
     def do(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         with psycopg.connect(self.server.get_uri(database), autocommit=True) as connection:

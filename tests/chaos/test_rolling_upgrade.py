@@ -15,7 +15,6 @@ import threading
 import time
 from pathlib import Path
 
-import psycopg
 import pytest
 import requests
 
@@ -51,11 +50,8 @@ def former(tmp_path):
 
 
 @pytest.fixture
-def database(postgres):
-    with psycopg.connect(postgres.get_uri("postgres"), autocommit=True) as connection:
-        connection.execute("DROP DATABASE IF EXISTS upgraded WITH (FORCE)")
-        connection.execute("CREATE DATABASE upgraded")
-    return postgres.get_uri("upgraded").replace("postgresql://", "postgresql+psycopg://")
+def database(new_database):
+    return new_database("upgraded")
 
 
 @pytest.fixture

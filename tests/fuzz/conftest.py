@@ -75,7 +75,7 @@ def app(sqlite_settings: Settings) -> Iterator[Flask]:
 @pytest.fixture
 def target(app: Flask) -> Target:
     client = oauth.Client(CLIENT, "default", CLIENT, "system/*.cruds", 0, secret_hash=secret_hash(SECRET))
-    app.extensions["fhir-bridge"].store.write(lambda conn: oauth.add_client(conn, client))
+    app.extensions["fhir-bridge"].store.of_all().write(lambda conn: oauth.add_client(conn, client))
     found = [json.loads(file.read_text()) for file in sorted(FOLDER.glob("*.json"))]
     examples: dict[str, dict[str, Any]] = {one["resourceType"]: one for one in found} | {"Bundle": EXAMPLES["Bundle"]}
     identifier = [{"system": "urn:fuzz", "value": "recording"}]  # without, the same audio would be the same Media

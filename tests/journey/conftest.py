@@ -233,7 +233,7 @@ def app(web_settings: Settings) -> Iterator[Flask]:
 
 @pytest.fixture
 def bridge(app: Flask) -> Bridge:
-    return app.extensions["fhir-bridge"]
+    return app.extensions["fhir-bridge"].of_all()
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def limited(web_settings, ehr, other_ehr):
         def make(**changes):
             app = create_app(web_settings.model_copy(update=changes))
             ehr.http, other_ehr.http = app.test_client(), app.test_client()
-            bridge = app.extensions["fhir-bridge"]
+            bridge = app.extensions["fhir-bridge"].of_all()
             opened.callback(bridge.store.close)
             return bridge
 

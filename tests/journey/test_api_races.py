@@ -74,7 +74,7 @@ def race(settings) -> Iterator[Race]:
     env = {"FHIR_BRIDGE_DATA_DIR": str(settings.data_dir)}
     env |= {"FHIR_BRIDGE_SECRET_KEY": settings.secret_key.get_secret_value()}
     env |= {"FHIR_BRIDGE_DATABASE_URL": settings.database_url} if settings.database_url else {}
-    store = Store.open(settings)
+    store = Store.open(settings).of_all()
     hashed = secret_hash(SECRET)
     new = oauth.Client("racer", "default", "racer", "system/*.cruds", 0, secret_hash=hashed)
     store.write(lambda conn: oauth.add_client(conn, new))

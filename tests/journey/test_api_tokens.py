@@ -246,7 +246,7 @@ def test_other_failures_of_oauth_routes_are_in_its_words_too(app, ehr):
 def test_of_many_who_send_one_assertion_to_two_processes_one_gets_a_token(settings):
     """On both databases; the two applications share nothing else."""
     apps = [create_app(settings.model_copy(update={"public_url": "http://127.0.0.1:8080"})) for _ in range(2)]
-    stores = [app.extensions["fhir-bridge"].store for app in apps]
+    stores = [app.extensions["fhir-bridge"].store.of_all() for app in apps]
     client = oauth.Client("ehr", "default", "ehr", "system/*.rs", 0, jwks=JWKS)
     stores[0].write(lambda conn: oauth.add_client(conn, client))
     form = {"grant_type": "client_credentials", "scope": "system/*.rs", "client_assertion_type": ASSERTION}

@@ -299,6 +299,12 @@ class Dying:
     def __init__(self, store, at: int, *, after: bool) -> None:
         self._store, self.left, self.after, self.url = store, at, after, store.url
 
+    def of(self, _tenant):
+        return self
+
+    def of_all(self):
+        return self
+
     def read(self, fn):
         return self._store.read(fn)
 

@@ -112,7 +112,7 @@ def hospital(web_settings, local):
         ),
     )
     app = create_app(web_settings.model_copy(update={"trusted_issuers": trusted, "allow_private_endpoints": True}))
-    bridge = app.extensions["fhir-bridge"]
+    bridge = app.extensions["fhir-bridge"].of_all()
     jwks = json.dumps(KeySet([CLIENT]).as_dict(private=False))
 
     def register(conn) -> None:

@@ -20,7 +20,7 @@ def processes(settings):
     made = [create_app(settings.model_copy(update={"public_url": "http://127.0.0.1:8080"})) for _ in range(2)]
     client = oauth.Client("heart", "default", "Heart", "openid user/*.rs offline_access", 0, redirect_uris=(CALLBACK,))
     person = oauth.User("holm", "default", HASH, 0, "Practitioner/holm")
-    store = made[0].extensions["fhir-bridge"].store
+    store = made[0].extensions["fhir-bridge"].store.of_all()
     store.write(lambda conn: (oauth.add_client(conn, client), oauth.add_user(conn, person)))
     yield made
     for each in made:
@@ -88,7 +88,7 @@ def test_an_answer_to_one_question_gives_one_code(processes):
 
 
 def test_guesses_at_once_are_counted_one_by_one(processes):
-    stores = [each.extensions["fhir-bridge"].store for each in processes]
+    stores = [each.extensions["fhir-bridge"].store.of_all() for each in processes]
     ready = threading.Barrier(MANY)
 
     def guess(number: int) -> int:

@@ -320,7 +320,7 @@ def door(tmp_path_factory, migrated_file) -> Iterator[tuple[Door, Errands]]:
     shutil.copy(migrated_file, folder / migrated_file.name)
     settings = Settings(data_dir=folder, secret_key=TEST_KEY, public_url=BASE)
     app = create_app(settings)
-    fill(app.extensions["fhir-bridge"])
+    fill(app.extensions["fhir-bridge"].of_all())
     made = Door(app)
     for tenant, note in (("default", OURS), ("elsewhere", FOREIGN)):
         token = made.token(given("system/*.cruds"), tenant=tenant, client=CLIENTS[tenant])

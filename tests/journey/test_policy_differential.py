@@ -69,7 +69,7 @@ def bridge_with(folder: Path, file: Path, fill: Callable[[Any, Any], None]) -> I
     folder.mkdir()
     shutil.copy(file, folder / file.name)
     app = create_app(Settings(data_dir=folder, secret_key=KEY, public_url=BASE))
-    rooms = app.extensions["fhir-bridge"]
+    rooms = app.extensions["fhir-bridge"].of_all()
 
     def write(conn: Any) -> None:
         oauth.add_tenant(conn, oauth.new_tenant("elsewhere", rooms.keyring))

@@ -59,7 +59,7 @@ class Hand:
     def judge(self, what: str, rows: tuple[Row, ...], answered: tuple[int, int], *, written: bool) -> None:
         """A cell for the answer, and one for each row: written, or as it was; then all is as before."""
         self.cells += 1 + len(rows)
-        bridge = self.door.app.extensions["fhir-bridge"]
+        bridge = self.door.app.extensions["fhir-bridge"].of_all()
         for each in rows:
             type_, id_ = each["resourceType"], each["id"]
             now = bridge.store.read(lambda conn, of=(type_, id_): resources.read(conn, Filter("default"), *of))
@@ -157,7 +157,7 @@ def door(tmp_path_factory, migrated_file) -> Iterator[Door]:
     folder = tmp_path_factory.mktemp("writes")
     shutil.copy(migrated_file, folder / migrated_file.name)
     app = create_app(Settings(data_dir=folder, secret_key=KEY, public_url=BASE))
-    fill(app.extensions["fhir-bridge"], (*ROWS, *DOCUMENTS))
+    fill(app.extensions["fhir-bridge"].of_all(), (*ROWS, *DOCUMENTS))
     yield Door(app)
     app.extensions["fhir-bridge"].store.close()
 

@@ -87,7 +87,7 @@ class Ground:
         self.store = Store.open(self.settings)
         self.blobs = open_blobs(self.settings)
         self.keys = KeyRing.open(self.settings)
-        self.bridge = Bridge(self.settings, self.store, self.blobs, self.keys, "http://bridge.test")
+        self.bridge = Bridge(self.settings, self.store.of(TENANT), self.blobs, self.keys, "http://bridge.test")
         self.ledger = Ledger(self.store.url.render_as_string(hide_password=False))
 
     def renew(self) -> None:
@@ -143,9 +143,9 @@ class Simulator:
 
     def problems(self) -> list[str]:
         """What is lost, doubled or stuck."""
-        found = [f"{one.law}: {one.row}" for one in self.store.read(verify.findings)]
-        unfinished = self.ledger.unfinished()
-        found += [f"{one.law}: {one.row}" for one in self.store.read(lambda conn: verify.stuck(conn, unfinished))]
+        everyone, unfinished = self.store.of_all(), self.ledger.unfinished()
+        laws = (verify.findings, lambda conn: verify.stuck(conn, unfinished))
+        found = [f"{one.law}: {one.row}" for law in laws for one in everyone.read(law)]
         for n, (encounter, media, first) in enumerate(self.visits):
             repeats = any(one == encounter and it == first for one, _, it in self.visits[:n])
             found += [f"{media}: {what}" for what in self._counted(media, first, repeats=repeats)]
@@ -214,7 +214,7 @@ class Simulator:
                 self._run(self.chance.choice(free), job)
 
     def _waiting(self, now: int):
-        found = self.store.read(lambda conn: jobs.waiting(conn, seconds=0))
+        found = self.store.of_all().read(lambda conn: jobs.waiting(conn, seconds=0))
         due = [job for job in found if job.queued_ms <= now and (job.id, job.epoch) not in self.done]
         self.chance.shuffle(due)
         return due
@@ -236,10 +236,10 @@ class Simulator:
     def _until_all_ended(self) -> None:
         for _ in range(ROUNDS):
             self._round()
-            states = self.store.read(jobs.counts)
+            states = self.store.of_all().read(jobs.counts)
             if all(state in TERMINAL for state in states):
                 return self._round()
-        raise AssertionError(f"seed {self.seed}: stuck in {dict(self.store.read(jobs.counts))}")
+        raise AssertionError(f"seed {self.seed}: stuck in {dict(self.store.of_all().read(jobs.counts))}")
 
     # --- what chance does ---
 
@@ -276,11 +276,11 @@ class Simulator:
 
     def _all(self, type_: str):
         filter_ = Filter(TENANT).narrowed(OfType((type_,)))
-        page = self.store.read(lambda conn: resources.search(conn, filter_, count=500))
+        page = self.store.of_all().read(lambda conn: resources.search(conn, filter_, count=500))
         return [read(row.body) for row in page.rows]
 
     def _counted(self, media: str, first: int, *, repeats: bool):
-        job = self.store.read(lambda conn: jobs.of_media(conn, TENANT, media))
+        job = self.store.of_all().read(lambda conn: jobs.of_media(conn, TENANT, media))
         if job is None:
             yield "has no job"
             return

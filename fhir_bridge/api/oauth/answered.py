@@ -48,7 +48,7 @@ def allowed(visit: Visit, chosen: Iterable[str]) -> Response:
         audit.record(conn, [noted])
         return True
 
-    if not bridge().store.write(keep):
+    if not bridge().store.of(visit.ask.tenant).write(keep):
         raise OAuthError("invalid_request", "This was answered before: go back to the app")
     return leaving(back(visit.ask.redirect_uri, code=code, state=visit.ask.state))
 
@@ -61,7 +61,7 @@ def denied(visit: Visit) -> Response:
         sign_in.end_ask(conn, digest_of(visit.id))
         audit.record(conn, [noted])
 
-    bridge().store.write(end)
+    bridge().store.of(visit.ask.tenant).write(end)
     raise _refusal(visit, "access_denied", "The person gave no access")
 
 

@@ -64,14 +64,14 @@ def _found(visit: Visit, type_: str, asked: list[tuple[str, str]]) -> list[dict[
     who = Grant(visit.ask.tenant, visit.ask.client, _SCOPE, user=visit.known.user)
     _tell(visit, type_, asked)
     escaped = [(name, value.replace("\\", r"\\").replace(",", r"\,").replace("$", r"\$")) for name, value in asked]
-    bundle = json.loads(search(bridge(), who, type_, [*escaped, ("_count", str(MOST))]))
+    bundle = json.loads(search(bridge().of(who.tenant), who, type_, [*escaped, ("_count", str(MOST))]))
     return [entry["resource"] for entry in bundle.get("entry", ()) if entry["resource"]["resourceType"] == type_]
 
 
 def _tell(visit: Visit, type_: str, asked: list[tuple[str, str]]) -> None:
     """Let the audit keep what was looked for: what is shown here is shown of patients."""
     row = replace(door.told("search-type", visit, person=visit.known), type=type_, query=f"{type_}?{urlencode(asked)}")
-    bridge().store.write(lambda conn: audit.record(conn, [row]))
+    bridge().store.of(row.tenant).write(lambda conn: audit.record(conn, [row]))
 
 
 def _patient(resource: dict[str, Any]) -> Choice:

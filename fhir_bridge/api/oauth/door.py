@@ -60,7 +60,7 @@ class Visit:
 def arrive(ask: Ask) -> Response:
     """Keep what an app asks, and send the person to sign in."""
     id_ = unguessable()
-    bridge().store.write(lambda conn: sign_in.add_ask(conn, digest_of(id_), ask.text()))
+    bridge().store.of(ask.tenant).write(lambda conn: sign_in.add_ask(conn, digest_of(id_), ask.text()))
     return _to("sign-in", id_)
 
 
@@ -76,7 +76,7 @@ def at_the_door() -> Visit:
         sign_in.take_up(conn, digest_of(id_), browser)
         sign_in.see(conn, browser)
 
-    bridge().store.write(come)
+    bridge().store.of_all().write(come)
     return _visit(id_, browser)
 
 
@@ -101,11 +101,12 @@ def returned(id_: str) -> Visit:
 def away(visit: Visit, secret: str | None) -> None:
     """Note that the person is sent elsewhere with this secret, or with None that they came back."""
     ask = replace(visit.ask, away=secret)
-    bridge().store.write(lambda conn: sign_in.change_ask(conn, digest_of(visit.id), ask.text()))
+    bridge().store.of(visit.ask.tenant).write(lambda conn: sign_in.change_ask(conn, digest_of(visit.id), ask.text()))
 
 
 def _visit(id_: str, browser: str) -> Visit:
-    kept, session = bridge().store.read(
+    everyone = bridge().store.of_all()
+    kept, session = everyone.read(
         lambda conn: (sign_in.ask(conn, digest_of(id_), browser), sign_in.session(conn, browser))
     )
     ask = Ask.read(kept) if kept else None
@@ -135,7 +136,7 @@ def signed_in(visit: Visit, person: Person) -> Response:
         sign_in.begin_session(conn, new, former=visit.browser)
         audit.record(conn, [row])
 
-    bridge().store.write(begin)
+    bridge().store.of_all().write(begin)  # who was signed in before may be another tenant's
     g.new_cookie = cookie
     return _to("sign-in", visit.id)
 
@@ -156,13 +157,13 @@ def onward(visit: Visit) -> Response:
 def chosen(visit: Visit, **context: str | None) -> Response:
     """Note what the person chose, and go on."""
     ask = replace(visit.ask, context=replace(visit.ask.context, **context))  # type: ignore[arg-type]  # patient and encounter alone
-    bridge().store.write(lambda conn: sign_in.change_ask(conn, digest_of(visit.id), ask.text()))
+    bridge().store.of(visit.ask.tenant).write(lambda conn: sign_in.change_ask(conn, digest_of(visit.id), ask.text()))
     return onward(replace(visit, ask=ask))
 
 
 def signed_out(visit: Visit) -> Response:
     """End the session of this browser, and begin again."""
-    bridge().store.write(lambda conn: sign_in.end_session(conn, visit.browser))
+    bridge().store.of_all().write(lambda conn: sign_in.end_session(conn, visit.browser))
     return _to("sign-in", visit.id)
 
 

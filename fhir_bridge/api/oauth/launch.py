@@ -42,7 +42,7 @@ def launch() -> Response:
 
 def find(id_: str) -> Launched | None:
     """Return what an EHR launched, until it was used or is too old."""
-    found = bridge().store.read(lambda conn: sign_in.launch(conn, digest_of(id_)))
+    found = bridge().store.of_all().read(lambda conn: sign_in.launch(conn, digest_of(id_)))
     return Launched(found.tenant, Context.read(found.body)) if found else None
 
 

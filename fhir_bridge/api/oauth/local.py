@@ -38,7 +38,7 @@ def judged(visit: Visit, name: str, password: str) -> Person | Refusal:
         return ELSEWHERE
     if not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or not 0 < len(password) <= LONGEST_PASSWORD:
         return WRONG
-    store = bridge().store
+    store = bridge().store.of(visit.ask.tenant)
     locked_ms = store.write(lambda conn: sign_in.attempt(conn, name))
     if locked_ms:
         tell(visit, 429)
@@ -56,4 +56,4 @@ def judged(visit: Visit, name: str, password: str) -> Person | Refusal:
 def tell(visit: Visit, status: int) -> None:
     """Let the audit keep that somebody was not let in."""
     row = told("sign-in", visit, status=status)
-    bridge().store.write(lambda conn: audit.record(conn, [row]))
+    bridge().store.of(visit.ask.tenant).write(lambda conn: audit.record(conn, [row]))

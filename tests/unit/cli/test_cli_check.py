@@ -12,6 +12,8 @@ from werkzeug.serving import make_server
 from fhir_bridge.sandbox.server import start
 from fhir_bridge.settings import Settings
 
+KEY = "a key for tests only"
+
 
 @pytest.fixture
 def corti():
@@ -99,6 +101,23 @@ def test_a_database_of_another_version_is_told(run, corti, postgres_settings):
 
     assert "database" not in failed(answer)
     assert "keys" in failed(answer)
+
+
+def test_a_role_that_passes_through_the_wall_between_tenants_is_told_with_the_remedy(
+    run, corti, postgres, postgres_settings
+):
+    above = postgres.get_uri("bridge").replace("postgresql://", "postgresql+psycopg://")
+
+    ordinary = run("check", "--json", database_url=str(postgres_settings.database_url), secret_key=KEY, **corti)
+    told = run("check", "--json", database_url=above, secret_key=KEY, **corti)
+
+    assert (ordinary.status, told.status) == (0, 0), told.out
+    assert "ordinary role" in database(told)
+    assert "WARNING" not in database(ordinary)
+
+
+def database(answer) -> str:
+    return next(trial["text"] for trial in answer.json["trials"] if trial["name"] == "database")
 
 
 def test_too_little_disk_is_told(run, corti):

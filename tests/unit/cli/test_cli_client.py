@@ -14,7 +14,7 @@ SCOPE = ("--scope", "system/*.cruds")
 def test_a_client_with_a_secret_learns_it_once(run, sqlite_settings):
     made = run("client", "add", "EHR", "--secret", *SCOPE, data_dir=str(sqlite_settings.data_dir)).json
 
-    store = Store.open(sqlite_settings)
+    store = Store.open(sqlite_settings).of_all()
     kept = store.read(lambda conn: oauth.client(conn, made["client_id"]))
     store.close()
     assert kept.secret_hash == secret_hash(made["client_secret"])

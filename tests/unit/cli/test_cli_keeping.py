@@ -33,7 +33,7 @@ ENVIRONMENT = {"secret_key": "a key for tests only"}
 
 @pytest.fixture
 def embedded(sqlite_settings):
-    store = Store.open(sqlite_settings)
+    store = Store.open(sqlite_settings).of_all()
     yield sqlite_settings, store, open_blobs(sqlite_settings)
     store.close()
 

@@ -15,7 +15,7 @@ def test_a_tenant_has_its_own_way_to_corti_whose_secret_is_stored_wrapped(run, t
 
     made = run("tenant", "add", "north", *place, *account, **environment).json
 
-    store = Store.open(sqlite_settings)
+    store = Store.open(sqlite_settings).of_all()
     kept = store.read(lambda conn: oauth.tenant(conn, "north"))
     store.close()
     assert made == {"tenant": "north"}

@@ -17,7 +17,7 @@ def test_a_password_is_kept_as_an_argon2_hash(run, password, sqlite_settings):
     arguments = ("--password-file", password, "--fhir-user", "Practitioner/holm")
     made = run("user", "add", "holm", *arguments, data_dir=str(sqlite_settings.data_dir)).json
 
-    store = Store.open(sqlite_settings)
+    store = Store.open(sqlite_settings).of_all()
     kept = store.read(lambda conn: oauth.user(conn, "holm"))
     store.close()
     assert made == {"user": "holm", "tenant": "default", "fhir_user": "Practitioner/holm"}

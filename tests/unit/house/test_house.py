@@ -30,6 +30,31 @@ EXEMPT: dict[str, str] = {
 }
 # Catching everything is for the two loops that have to go on; the web handler is registered, not caught.
 CATCHES_ALL = {"worker/run.py", "worker/main.py"}
+# What is about all tenants, or finds out whose something is, may say so here; all else names its tenant (decision 19).
+MEANS_ALL_TENANTS = {
+    "api/desk.py": "a client, a person, a code and a token are looked up to learn whose they are",
+    "api/health.py": "counts of jobs, without whose",
+    "api/oauth/door.py": "a browser's visit and session, before anybody knows whose they are",
+    "api/oauth/launch.py": "what an EHR launched is looked up to learn whose it is",
+    "cli/client.py": "an operator's command",
+    "cli/rotate_keys.py": "an operator's command: all keys are wrapped anew",
+    "cli/tenant.py": "an operator's command",
+    "cli/trials.py": "an operator's command",
+    "verbs/admission.py": "the count of recordings that wait, of all together",
+    "verbs/asynchronous.py": "old answers, each of which is then forgotten for its tenant",
+    "verbs/bridge.py": "hands it on to the desk",
+    "verbs/reindex.py": "the list of tenants",
+    "verbs/retention.py": "the list of tenants, what is nobody's, and which files are named at all",
+    "verbs/upload.py": "old uploads, each of which is then forgotten for its tenant",
+    "verbs/verify.py": "the laws hold for all",
+    "worker/erase.py": "the list of erasures that have not ended",
+    "worker/errands.py": "the next request, whosever it is",
+    "worker/leases.py": "leases of many jobs are renewed in one write",
+    "worker/run.py": "a ticket does not say whose it is",
+    "worker/sealing.py": "the list of tenants, and up to where the audit can be sealed",
+    "worker/sweep.py": "abandoned and waiting jobs, whosever they are",
+    "worker/upkeep.py": "the list of tenants",
+}
 # These let nothing pass silently: they clean up and raise again, or carry the failure to its caller.
 CATCHES_EVEN_MORE = {"blobs/folder.py", "store/writer.py"}
 ROUTE_DECORATORS = {"get", "post", "put", "patch", "delete", "route"}
@@ -267,3 +292,10 @@ def _paths() -> Iterator[str]:
                     yield node.value
                 elif isinstance(node, ast.JoinedStr):
                     yield "".join(str(each.value) if isinstance(each, ast.Constant) else "X" for each in node.values)
+
+
+def test_all_tenants_are_meant_only_where_that_is_written_down():
+    calls = re.compile(r"\.of_all\(|\bwalls\.ALL\b")
+    found = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if calls.search(path.read_text())}
+
+    assert found == {*MEANS_ALL_TENANTS, "store/schema.py", "store/store.py"}

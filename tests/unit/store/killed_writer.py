@@ -14,7 +14,7 @@ from fhir_bridge.store import Store
 
 def main(folder: str, name: str) -> None:
     """Write from four threads, 10,000 versions at most."""
-    store = Store.open(Settings(data_dir=Path(folder)))
+    store = Store.open(Settings(data_dir=Path(folder))).of_all()
 
     def write(thread: int) -> None:
         for n in range(2_500):

@@ -175,7 +175,7 @@ def test_pages_are_stable_while_rows_are_added(store):
 def test_the_newest_rows_are_read_off_an_index(sqlite_settings):
     from fhir_bridge.store import Store  # noqa: PLC0415 - only this one looks at plans of SQLite
 
-    store = Store.open(sqlite_settings)
+    store = Store.open(sqlite_settings).of_all()
     asked = "EXPLAIN QUERY PLAN SELECT n FROM audit WHERE tenant = 'd' {} ORDER BY at_ms DESC, n DESC LIMIT 9"
 
     def plan(more):

@@ -17,7 +17,7 @@ MOST = 60  # writes until the disk is full
 
 @pytest.fixture
 def sqlite(sqlite_settings):
-    store = Store.open(sqlite_settings)
+    store = Store.open(sqlite_settings).of_all()
     yield store
     store.close()
 

@@ -8,7 +8,7 @@ from functools import cmp_to_key
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event
+from store_counting import pages_read
 from store_making import MINE, TENANT, new, put
 
 from fhir_bridge import clock
@@ -118,7 +118,7 @@ ORDERS = {
 
 def counted(store, do) -> int:
     """Count what a read does to the database: steps of SQLite's machine, pages that PostgreSQL looks at."""
-    return store.read(lambda conn: (_steps if conn.dialect.name == "sqlite" else _pages)(conn, do))
+    return store.read(lambda conn: (_steps if conn.dialect.name == "sqlite" else pages_read)(conn, do))
 
 
 def _steps(conn, do) -> int:
@@ -133,19 +133,6 @@ def _steps(conn, do) -> int:
     do(conn)
     driver.set_progress_handler(None, 0)
     return steps[0]
-
-
-def _pages(conn, do) -> int:
-    asked = []
-
-    def listen(_conn, _cursor, statement, parameters, *_) -> None:
-        asked.append((statement, parameters))
-
-    event.listen(conn, "before_cursor_execute", listen)
-    do(conn)
-    event.remove(conn, "before_cursor_execute", listen)
-    told = [conn.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}", of).scalar() for sql, of in asked]
-    return sum(plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"] for plan in told)
 
 
 @pytest.fixture

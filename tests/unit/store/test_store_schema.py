@@ -35,7 +35,7 @@ def test_the_revisions_make_what_the_tables_say(settings):
 def test_an_embedded_database_is_for_nobody_but_its_own_user(tmp_path):
     settings = Settings(data_dir=tmp_path / "data", secret_key="a key for tests only")
     schema.migrate(settings)
-    with closing(store_package.Store.open(settings)) as store:
+    with closing(store_package.Store.open(settings).of_all()) as store:
         store.read(oauth.tenants)
         modes = {path.suffix: path.stat().st_mode & 0o777 for path in settings.data_dir.glob("*.db*")}
 
@@ -102,7 +102,7 @@ def test_a_new_data_directory_is_made_with_its_key_and_its_tenant(tmp_path):
 
     store_package.migrate(settings)
 
-    store = store_package.Store.open(settings)
+    store = store_package.Store.open(settings).of_all()
     tenant = store.read(lambda conn: oauth.tenant(conn, "default"))
     assert len(tenant.open_audio_key(KeyRing.open(settings))) == 32
     store.close()

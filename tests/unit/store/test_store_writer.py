@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture
 def sqlite(sqlite_settings):
-    opened = Store.open(sqlite_settings)
+    opened = Store.open(sqlite_settings).of_all()
     yield opened
     opened.close()
 
@@ -78,7 +78,7 @@ def as_one_group(store: Store, closures):
             futures = []
             for n, closure in enumerate(closures, 1):
                 futures.append(pool.submit(store.write, closure))
-                _until(lambda n=n: store._doors._writer._waiting.qsize() == n)
+                _until(lambda n=n: store._house.doors()._writer._waiting.qsize() == n)
         return [future.exception() or future.result() for future in futures]
 
 
@@ -350,7 +350,7 @@ def test_a_locked_file_fails_the_write_and_the_next_one_is_done(sqlite, sqlite_s
 
 
 def test_a_lost_backend_fails_the_write_and_the_next_one_is_done(postgres_settings):
-    store = Store.open(postgres_settings)
+    store = Store.open(postgres_settings).of_all()
 
     def dies(conn):
         resources.put(conn, TENANT, (new(),))
@@ -365,7 +365,7 @@ def test_a_lost_backend_fails_the_write_and_the_next_one_is_done(postgres_settin
 
 def test_a_database_that_is_not_there_is_unavailable(tmp_path):
     nowhere = "postgresql+psycopg://bridge@127.0.0.1:1/bridge?connect_timeout=2"
-    store = Store.open(Settings(data_dir=tmp_path, database_url=nowhere))
+    store = Store.open(Settings(data_dir=tmp_path, database_url=nowhere)).of_all()
 
     with pytest.raises(StoreUnavailable) as caught:
         count(store)
@@ -395,12 +395,12 @@ def test_closing_answers_what_was_asked_and_refuses_what_comes_later(sqlite):
     with ThreadPoolExecutor(2) as pool:
         with Held(sqlite):
             written = pool.submit(put, sqlite, new())
-            _until(lambda: sqlite._doors._writer._waiting.qsize() == 1)
-            doors = sqlite._doors
+            _until(lambda: sqlite._house.doors()._writer._waiting.qsize() == 1)
+            doors = sqlite._house.doors()
             closed = pool.submit(sqlite.close)
             _until(lambda: doors._writer._closed)
             with pytest.raises(StoreUnavailable):
-                doors.write(lambda _: None)
+                doors.write(lambda _: None, "default")
         assert written.result(10)[0].seq == 1
         closed.result(10)
     with pytest.raises(StoreUnavailable):
@@ -410,8 +410,8 @@ def test_closing_answers_what_was_asked_and_refuses_what_comes_later(sqlite):
 
 def test_threads_that_are_first_at_once_share_what_the_first_of_them_opened(sqlite):
     with ThreadPoolExecutor(2) as pool:
-        with sqlite._making:
-            firsts = [pool.submit(sqlite._here) for _ in range(2)]
+        with sqlite._house._making:
+            firsts = [pool.submit(sqlite._house.doors) for _ in range(2)]
             time.sleep(0.1)
         one, other = (first.result(10) for first in firsts)
 
@@ -457,7 +457,7 @@ def test_a_store_closed_in_a_forked_process_stays_open_in_its_parent(store):
 
 
 def test_two_writes_that_wait_for_each_other_crosswise_are_both_done(postgres_settings):
-    store = Store.open(postgres_settings)
+    store = Store.open(postgres_settings).of_all()
     put(store, new())
     both = threading.Barrier(2)
 
@@ -493,7 +493,7 @@ def test_what_a_killed_process_had_acknowledged_is_there(sqlite_settings, second
         acknowledged |= {line for line in (first + rest).split("\n") if line.startswith(name)}
         assert process.returncode == -signal.SIGKILL
 
-    store = Store.open(sqlite_settings)
+    store = Store.open(sqlite_settings).of_all()
     there = {row.id for row in store.read(lambda conn: resources.search(conn, MINE, count=20_000)).rows}
     assert len(acknowledged) > 2
     assert acknowledged <= there

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
-from sqlalchemy import make_url
 
 from fhir_bridge import clock
+from fhir_bridge.settings import Settings
 from fhir_bridge.store import Store, jobs, tables
 
 if TYPE_CHECKING:
@@ -28,7 +28,10 @@ class Base:
 
     @classmethod
     def at(cls, url: str) -> Base:
-        return cls(Store(make_url(url)))
+        return cls(Store.open(Settings(database_url=url)).of_all())
+
+    def of_all(self) -> Base:
+        return self
 
     def write(self, fn: Callable[[Connection], T]) -> T:
         return self.store.write(fn)

@@ -18,7 +18,7 @@ from fhir_bridge.mapping.accepted import accepted_media
 from fhir_bridge.mapping.task import JobView, restated, task_from_job
 from fhir_bridge.sandbox.numbers import NumbersEngine, make_wav
 from fhir_bridge.sandbox.server import Sandbox
-from fhir_bridge.store import Filter, binaries, jobs, oauth, resources, results, tables
+from fhir_bridge.store import Filter, Store, binaries, jobs, oauth, resources, results, tables
 from fhir_bridge.store.binaries import StoredBlob
 from fhir_bridge.store.dispatch import Ledger
 from fhir_bridge.store.filter import OfType
@@ -38,6 +38,11 @@ class Ward:
     sandbox: Sandbox
     ledger: Ledger
 
+    @property
+    def store(self) -> Store:
+        """The store of whoever looks at all tenants; the worker says for each of its steps whose it is."""
+        return self.rooms.store.of_all()
+
     # --- what the web side does ---
 
     def admit(self, **changes) -> str:
@@ -56,12 +61,12 @@ class Ward:
             resources.put(conn, TENANT, (version,))
             jobs.again(conn, job.id)
 
-        self.rooms.store.write(write)
+        self.store.write(write)
 
     def record(self, encounter: str, sound: bytes | int, mime: str = "audio/wav", **changes) -> str:
         """Accept a Media of these bytes, or of so many numbers; return its id."""
         sound = make_wav(sound) if isinstance(sound, int) else sound
-        tenant = self.rooms.store.read(lambda conn: oauth.tenant(conn, TENANT))
+        tenant = self.store.read(lambda conn: oauth.tenant(conn, TENANT))
         with self.rooms.blobs.create(tenant.open_audio_key(KeyRing.open(self.rooms.settings))) as writer:
             writer.write(sound)
             blob = writer.commit()
@@ -93,11 +98,11 @@ class Ward:
             binary = None if blob is None else blob.binary
             jobs.create(conn, NewJob(kind, TENANT, task.encounter, task.task, task.media, binary))
 
-        self.rooms.store.write(write)
+        self.store.write(write)
 
     def accept_resource(self, json) -> None:
         """Store a resource that nothing follows from."""
-        self.rooms.store.write(lambda conn: resources.put(conn, TENANT, (new_version(json),)))
+        self.store.write(lambda conn: resources.put(conn, TENANT, (new_version(json),)))
 
     # --- what the worker does ---
 
@@ -126,7 +131,7 @@ class Ward:
         ticket = self.job_of(self.admit()).ticket
         leases = self.rooms.leases
         held = {"owner": leases.owner, "lease_seconds": leases.seconds}
-        self.rooms.store.write(lambda conn: jobs.claim(conn, ticket, **held))
+        self.store.write(lambda conn: jobs.claim(conn, ticket, **held))
         return jobs.Claim(ticket.job, ticket.epoch, leases.owner)
 
     def again(self, media: str, transport: str | None = None) -> None:
@@ -141,7 +146,7 @@ class Ward:
             change = {"acked_ms": 0} | ({"transport": transport} if transport else {})
             conn.execute(update(tables.job).where(tables.job.c.id == job.id).values(change))
 
-        self.rooms.store.write(write)
+        self.store.write(write)
 
     def mishear(self, observation) -> None:
         """Make a fact of the stream one that nobody said, here and at Corti."""
@@ -149,11 +154,11 @@ class Ward:
         [interaction] = self.sandbox.state.interactions.values()
         del interaction.facts[fact_id]
         rows = update(tables.fact).where(tables.fact.c.corti_id == fact_id)
-        self.rooms.store.write(lambda conn: conn.execute(rows.values(likeness="something else")))
+        self.store.write(lambda conn: conn.execute(rows.values(likeness="something else")))
 
     def forget_audio(self, media: str) -> None:
         binary = self.resource("Media", media)["content"]["url"].rpartition("/")[2]
-        self.rooms.store.write(lambda conn: binaries.forget(conn, TENANT, binary))
+        self.store.write(lambda conn: binaries.forget(conn, TENANT, binary))
 
     def break_results(self, media: str) -> None:
         """Leave a segment no code of ours would write."""
@@ -162,19 +167,19 @@ class Ward:
         columns = ", ".join(row)
         places = ", ".join(f":{name}" for name in row)
         insert = text(f"INSERT INTO segment ({columns}) VALUES ({places})")  # noqa: S608 - names of ours
-        self.rooms.store.write(lambda conn: conn.execute(insert, row))
+        self.store.write(lambda conn: conn.execute(insert, row))
 
     def mend_results(self, media: str) -> None:
-        self.rooms.store.write(lambda conn: results.forget(conn, results.MediaKey(TENANT, media)))
+        self.store.write(lambda conn: results.forget(conn, results.MediaKey(TENANT, media)))
 
     def cancel(self, media: str) -> None:
         job = self.job_of(media)
-        self.rooms.store.write(lambda conn: jobs.cancel(conn, job.id))
+        self.store.write(lambda conn: jobs.cancel(conn, job.id))
 
     def long_ago(self, job: jobs.Job, *, hours: int) -> None:
         since = job.suspended_ms - hours * 3_600_000
         change = update(tables.job).where(tables.job.c.id == job.id).values(suspended_ms=since)
-        self.rooms.store.write(lambda conn: conn.execute(change))
+        self.store.write(lambda conn: conn.execute(change))
 
     def meanwhile(self, do, *, after: float) -> None:
         threading.Timer(after, do).start()
@@ -183,34 +188,34 @@ class Ward:
 
     def edit(self, resource) -> None:
         version = new_version(resource, method="PUT", author="ehr")
-        self.rooms.store.write(lambda conn: resources.put(conn, TENANT, (version,)))
+        self.store.write(lambda conn: resources.put(conn, TENANT, (version,)))
 
     def delete(self, resource) -> None:
         type_, id_ = resource["resourceType"], resource["id"]
-        self.rooms.store.write(lambda conn: resources.remove(conn, TENANT, type_, id_, author="ehr"))
+        self.store.write(lambda conn: resources.remove(conn, TENANT, type_, id_, author="ehr"))
 
     def resource(self, type_: str, id_: str):
-        row = self.rooms.store.read(lambda conn: resources.read(conn, Filter(TENANT), type_, id_))
+        row = self.store.read(lambda conn: resources.read(conn, Filter(TENANT), type_, id_))
         return read(row.body)
 
     def versions(self, type_: str, id_: str):
         """Every version of a resource, the first one first."""
         v = tables.version.c
         rows = select(v.body).where(v.type == type_, v.id == id_).order_by(v.vid)
-        return [read(body) for body in self.rooms.store.read(lambda conn: conn.execute(rows).scalars().all())]
+        return [read(body) for body in self.store.read(lambda conn: conn.execute(rows).scalars().all())]
 
     def all(self, type_: str):
         filter_ = Filter(TENANT).narrowed(OfType((type_,)))
-        page = self.rooms.store.read(lambda conn: resources.search(conn, filter_, count=500))
+        page = self.store.read(lambda conn: resources.search(conn, filter_, count=500))
         return [read(row.body) for row in page.rows]
 
     def vid(self, type_: str, id_: str) -> int:
-        return self.rooms.store.read(lambda conn: resources.read(conn, Filter(TENANT), type_, id_)).vid
+        return self.store.read(lambda conn: resources.read(conn, Filter(TENANT), type_, id_)).vid
 
     def job_of(self, id_: str) -> jobs.Job:
         """The job of a Media, or of an Encounter's interaction."""
-        found = self.rooms.store.read(lambda conn: jobs.of_media(conn, TENANT, id_))
-        of_encounter = self.rooms.store.read(lambda conn: jobs.of_encounter(conn, TENANT, id_))
+        found = self.store.read(lambda conn: jobs.of_media(conn, TENANT, id_))
+        of_encounter = self.store.read(lambda conn: jobs.of_encounter(conn, TENANT, id_))
         return found or of_encounter[0]
 
     def task_of(self, id_: str):

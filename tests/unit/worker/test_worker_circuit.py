@@ -16,7 +16,7 @@ LONG = 1000
 @pytest.fixture(autouse=True)
 def _verified(ward):
     yield
-    assert ward.rooms.store.read(verify.findings) == ()
+    assert ward.store.read(verify.findings) == ()
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def back(ward):
 
 def let_the_pause_pass(ward):
     ended = update(tables.circuit).values(until_ms=0)
-    ward.rooms.store.write(lambda conn: conn.execute(ended))
+    ward.store.write(lambda conn: conn.execute(ended))
 
 
 def asked(ward):
@@ -120,7 +120,7 @@ def test_a_stream_that_is_accepted_closes_it(ward, events):
     ward.work()
     media = ward.record(encounter, 40)
     row = {"tenant": "default", "region": "eu", "failures": 5, "pauses": 1, "until_ms": 0}
-    ward.rooms.store.write(lambda conn: conn.execute(tables.circuit.insert().values(row)))
+    ward.store.write(lambda conn: conn.execute(tables.circuit.insert().values(row)))
 
     ward.work()
 

@@ -42,7 +42,7 @@ def events(caplog):
 
 
 def test_a_worker_looks_for_requests_by_itself(corti_settings, events):
-    store = Store.open(corti_settings)
+    store = Store.open(corti_settings).of_all()
     kept(store)
     worker = Worker(corti_settings)
     worker.start()
@@ -59,14 +59,14 @@ def test_a_worker_looks_for_requests_by_itself(corti_settings, events):
 
 
 def test_an_answer_that_comes_too_late_leaves_no_files(ward):
-    store, blobs = ward.rooms.store, open_blobs(ward.rooms.settings)
+    store, blobs = ward.store, open_blobs(ward.rooms.settings)
     with blobs.create(KEY) as writer:
         writer.write(b"{}\n")
         blob = writer.commit()
     late = Errands(ward.rooms, stopping=lambda: False)
 
     with pytest.raises(Fenced):
-        late._answer(Turn("gone", 1, "boot-1"), Result("{}", json.dumps([{"blob": blob.id}])))
+        late._answer(ward.rooms.of("default"), Turn("gone", 1, "boot-1"), Result("{}", json.dumps([{"blob": blob.id}])))
 
     with pytest.raises(BlobDamaged):
         blobs.reader(blob.id, blob.wrapped_key, KEY, blob.size)
@@ -74,16 +74,16 @@ def test_an_answer_that_comes_too_late_leaves_no_files(ward):
 
 
 def test_a_request_that_another_runs_is_left_to_it(ward, events):
-    store = ward.rooms.store
+    store = ward.store
     kept(store)
 
     class Overtaken(Errands):
         """Another worker takes the request over between its run and its answer."""
 
-        def _answer(self, turn, result):
+        def _answer(self, rooms, turn, result):
             store.write(lambda conn: asynchronous.release(conn, turn))
             store.write(lambda conn: asynchronous.claim(conn, "r", owner="another", lease_seconds=3))
-            super()._answer(turn, result)
+            super()._answer(rooms, turn, result)
 
     Overtaken(ward.rooms, stopping=lambda: False).round()
 

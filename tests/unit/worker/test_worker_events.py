@@ -27,6 +27,9 @@ def logged(caplog):
 class Away:
     """A store that cannot be reached."""
 
+    def of_all(self):
+        return self
+
     def read(self, _fn):
         raise StoreUnavailable("away")
 
@@ -69,7 +72,7 @@ def test_a_failed_job_is_named_with_the_kind_of_its_error(ward, logged):
 def test_a_run_whose_job_was_taken_over_says_so_and_writes_nothing_more(ward, logged, at_point):
     media = ward.record(ward.admit(), 40)
     job = ward.job_of(media).id
-    at_point("reconcile.asking", lambda: ward.rooms.store.write(lambda conn: jobs.take_over(conn, ward.job_of(media))))
+    at_point("reconcile.asking", lambda: ward.store.write(lambda conn: jobs.take_over(conn, ward.job_of(media))))
 
     ward.work()
 
@@ -82,7 +85,7 @@ def test_a_run_whose_job_was_taken_over_says_so_and_writes_nothing_more(ward, lo
 def test_a_dead_workers_job_is_taken_over_and_its_old_run_cancelled(ward, logged):
     encounter = ward.admit()
     seen = ward.job_of(encounter)
-    ward.rooms.store.write(lambda conn: jobs.claim(conn, seen.ticket, owner="boot-0", lease_seconds=-1))
+    ward.store.write(lambda conn: jobs.claim(conn, seen.ticket, owner="boot-0", lease_seconds=-1))
 
     sweep(ward.rooms.store, ward.ledger, lease_seconds=3.0)
 

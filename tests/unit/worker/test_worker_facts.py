@@ -28,7 +28,7 @@ def bridge_settings(settings):
 def _verified(ward):
     """What `verify` proves holds after every test, and no id is of two Observations that count."""
     yield
-    assert ward.rooms.store.read(verify.findings) == ()
+    assert ward.store.read(verify.findings) == ()
     ids = Counter(one["value"] for shown in ward.all("Observation") for one in shown["identifier"] if stands(shown))
     assert all(count == 1 for count in ids.values())
 

@@ -123,7 +123,9 @@ def test_corti_is_told_of_the_clinician_in_charge_as_the_dry_run_says(ward):
     ward.work()
 
     rooms = ward.rooms
-    bridge = Bridge(rooms.settings, rooms.store, rooms.blobs, KeyRing.open(rooms.settings), "http://127.0.0.1:8080")
+    bridge = Bridge(
+        rooms.settings, rooms.store.of("default"), rooms.blobs, KeyRing.open(rooms.settings), "http://127.0.0.1:8080"
+    )
     parts = explain(bridge, Grant("default", "ehr", "system/*.cruds"), sent)["parameter"]
 
     told = json.loads(next(part["valueString"] for part in parts if part["name"] == "interaction"))

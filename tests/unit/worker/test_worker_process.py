@@ -71,7 +71,7 @@ def check(ward, media, *, numbers):
     assert len(ward.facts()) == numbers // 40
     assert ward.task_of(media)["status"] == "completed"
     assert len(ward.sandbox.state.interactions) == 1
-    assert ward.rooms.store.read(verify.findings) == ()
+    assert ward.store.read(verify.findings) == ()
 
 
 def test_a_worker_takes_what_is_accepted_while_it_runs(ward, workers):
@@ -137,7 +137,7 @@ def test_a_cancelled_recording_stops_and_its_task_says_so(ward, workers):
     until(lambda: ward.job_of(media).state == State.CANCELLED)
     assert ward.task_of(media)["status"] == "cancelled"
     assert ward.resource("Media", media)["status"] == "stopped"
-    assert ward.rooms.store.read(verify.findings) == ()
+    assert ward.store.read(verify.findings) == ()
 
 
 def test_results_can_be_read_while_the_recording_still_streams(ward, workers):

@@ -13,7 +13,7 @@ from fhir_bridge.worker import publish
 @pytest.fixture(autouse=True)
 def _verified(ward):
     yield
-    assert ward.rooms.store.read(verify.findings) == ()
+    assert ward.store.read(verify.findings) == ()
 
 
 def told(task):

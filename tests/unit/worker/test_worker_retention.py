@@ -42,17 +42,17 @@ def keeper(ward):
 
 
 def rows(ward, table) -> int:
-    return ward.rooms.store.read(lambda conn: conn.execute(select(func.count()).select_from(table)).scalar_one())
+    return ward.store.read(lambda conn: conn.execute(select(func.count()).select_from(table)).scalar_one())
 
 
 def gone(ward, type_: str, id_: str) -> bool:
-    row = ward.rooms.store.read(lambda conn: resources.read(conn, Filter("default"), type_, id_))
+    row = ward.store.read(lambda conn: resources.read(conn, Filter("default"), type_, id_))
     return row.deleted and row.body == ""
 
 
 def said(ward, type_: str) -> list[str]:
     v = tables.version.c
-    return ward.rooms.store.read(
+    return ward.store.read(
         lambda conn: conn.execute(select(v.body).where(v.type == type_, v.body != "")).scalars().all()
     )
 
@@ -61,11 +61,11 @@ def aged(ward, days: float) -> None:
     """Let all that was written so far be so much older: the clock of PostgreSQL is the server's."""
     by = int(days * DAY * 1000)
     past = [update(table).values(at_ms=table.c.at_ms - by) for table in (tables.version, tables.tenant)]
-    ward.rooms.store.write(lambda conn: [conn.execute(each) for each in past])
+    ward.store.write(lambda conn: [conn.execute(each) for each in past])
 
 
 def proved(ward) -> bool:
-    return ward.rooms.store.read(verify.findings) == ()
+    return ward.store.read(verify.findings) == ()
 
 
 def test_transcripts_go_after_their_time_with_all_words_and_facts_stay(ward, later, keeper):
@@ -91,7 +91,7 @@ def test_transcripts_go_after_their_time_with_all_words_and_facts_stay(ward, lat
 def test_each_type_has_its_time_and_a_tenant_its_own(ward, later, keeper):
     ward.record(ward.admit(), 80)
     ward.work()
-    ward.rooms.store.write(lambda conn: retention.keep(conn, "default", '{"Observation": null, "Provenance": 30}'))
+    ward.store.write(lambda conn: retention.keep(conn, "default", '{"Observation": null, "Provenance": 30}'))
     later.ahead = 60 * DAY
 
     removed = keeper(Observation=10, DocumentReference=90, Media=45).apply()
@@ -156,7 +156,7 @@ def test_many_go_in_steps_between_which_others_write_and_two_may_do_it_at_once(w
         for n in range(20):
             id_ = f"c{n * 12}" if n % 2 else f"n{n}"
             version = new_version({"resourceType": "Composition", "id": id_, "title": "new"}, method="PUT")
-            ward.rooms.store.write(lambda conn, version=version: resources.put(conn, "default", (version,)))
+            ward.store.write(lambda conn, version=version: resources.put(conn, "default", (version,)))
             new.append(id_)
 
     threads = [threading.Thread(target=each) for each in (keep, write, keep)]
@@ -184,7 +184,7 @@ def test_of_whoever_is_killed_before_the_file_goes_a_stray_is_left_that_no_key_o
     ward.work()
     old = retention.Old("default", "Media", resources.now_ms() + 1_000)
 
-    dead = ward.rooms.store.write(lambda conn: retention.destroy(conn, old, NUMBERS, count=5))
+    dead = ward.store.write(lambda conn: retention.destroy(conn, old, NUMBERS, count=5))
 
     assert (dead.count, len(dead.blobs)) == (1, 1)
     assert gone(ward, "Binary", binary)
@@ -196,7 +196,7 @@ def test_of_whoever_is_killed_before_the_file_goes_a_stray_is_left_that_no_key_o
 
 
 def test_the_audit_loses_its_oldest_rows_and_is_proved_all_the_same(ward, keeper):
-    store, keys = ward.rooms.store, KeyRing.open(ward.rooms.settings)
+    store, keys = ward.store, KeyRing.open(ward.rooms.settings)
     store.write(lambda conn: oauth.add_tenant(conn, oauth.new_tenant("elsewhere", keys)))
     store.write(lambda conn: retention.keep(conn, "elsewhere", '{"AuditEvent": null}'))
     tell(ward, "default", 1_500)
@@ -214,4 +214,4 @@ def test_the_audit_loses_its_oldest_rows_and_is_proved_all_the_same(ward, keeper
 
 def tell(ward, tenant: str, count: int) -> None:
     told = [AuditRow(tenant, f"r{n}", "read", 200) for n in range(count)]
-    ward.rooms.store.write(lambda conn: record(conn, told))
+    ward.store.write(lambda conn: record(conn, told))

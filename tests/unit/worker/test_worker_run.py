@@ -20,7 +20,7 @@ RECORDING = [{"url": "urn:x-fhir-bridge:transport", "valueCode": "recording"}]
 def _verified(ward):
     """What `verify` proves holds after every test (reliability.md, rule 4)."""
     yield
-    assert ward.rooms.store.read(verify.findings) == ()
+    assert ward.store.read(verify.findings) == ()
 
 
 def issue_of(task):

@@ -88,7 +88,7 @@ def check(ward, media, numbers, late=0.1):
     first = numbers[0]
     for one in segments:
         assert one["start"] == pytest.approx((int(one["text"].split()[0]) - first) / 4, abs=late)
-    assert ward.rooms.store.read(verify.findings) == ()
+    assert ward.store.read(verify.findings) == ()
 
 
 @pytest.fixture(params=ORIGINS)
@@ -173,7 +173,7 @@ def test_what_an_interaction_got_is_noted(ward):
 
     ward.work()
 
-    noted = ward.rooms.store.read(lambda conn: results.received(conn, "default", encounter))
+    noted = ward.store.read(lambda conn: results.received(conn, "default", encounter))
     assert noted.least_ms == noted.most_ms == pytest.approx(20_000, abs=600)
 
 
@@ -186,7 +186,7 @@ def test_until_a_connection_has_ended_all_that_it_may_still_send_counts_as_recei
 
     def look(point):
         if point == "words.shown":
-            noted.append(ward.rooms.store.read(lambda conn: results.received(conn, "default", encounter)).most_ms)
+            noted.append(ward.store.read(lambda conn: results.received(conn, "default", encounter)).most_ms)
 
     points.watch(look)
     try:

@@ -17,7 +17,7 @@ BROKEN = {"close_at": 20.0}  # a break in the middle, so that a second connectio
 def _verified(ward):
     """What `verify` proves holds after every test."""
     yield
-    assert ward.rooms.store.read(verify.findings) == ()
+    assert ward.store.read(verify.findings) == ()
 
 
 def switch(ward, **switches) -> None:

@@ -52,7 +52,7 @@ def upkeep(later, ward):  # noqa: ARG001 - its time counts from the start
 
 
 def note_assertion(ward, jti, *, exp):
-    ward.rooms.store.write(lambda conn: oauth.first_use(conn, iss="ehr", jti=jti, exp=exp))
+    ward.store.write(lambda conn: oauth.first_use(conn, iss="ehr", jti=jti, exp=exp))
 
 
 def test_the_first_round_comes_shortly_after_the_start_and_then_one_an_hour(ward, later, upkeep, done):
@@ -69,15 +69,15 @@ def test_audio_goes_a_day_after_its_results_were_complete_and_the_results_stay(w
     ward.work()
     later.ahead += DAY - 60
     upkeep.when_due()
-    assert ward.rooms.store.read(lambda conn: binaries.of(conn, "default", binary)) is not None
+    assert ward.store.read(lambda conn: binaries.of(conn, "default", binary)) is not None
 
     later.ahead += EVERY_SECONDS
     upkeep.when_due()
 
-    assert ward.rooms.store.read(lambda conn: binaries.of(conn, "default", binary)) is None
+    assert ward.store.read(lambda conn: binaries.of(conn, "default", binary)) is None
     assert ward.numbers() == list(range(40))
     assert done()[-1]["audio"] == 1
-    assert ward.rooms.store.read(verify.findings) == ()
+    assert ward.store.read(verify.findings) == ()
 
 
 def test_audio_whose_results_are_not_complete_stays(ward, later, upkeep):
@@ -89,7 +89,7 @@ def test_audio_whose_results_are_not_complete_stays(ward, later, upkeep):
 
     upkeep.when_due()
 
-    assert ward.rooms.store.read(lambda conn: binaries.of(conn, "default", binary)) is not None
+    assert ward.store.read(lambda conn: binaries.of(conn, "default", binary)) is not None
 
 
 def test_a_file_that_a_crash_left_behind_goes_after_a_day(ward, later, upkeep, done):
@@ -108,7 +108,7 @@ def test_search_keys_of_past_versions_go_when_no_page_link_is_good_any_more(ward
     ward.work()
     ward.edit(ward.resource("Encounter", encounter) | {"status": "finished"})
     keys = select(func.count()).select_from(tables.key)
-    before = ward.rooms.store.read(lambda conn: conn.execute(keys).scalar())
+    before = ward.store.read(lambda conn: conn.execute(keys).scalar())
     later.ahead += 30 * 60
     upkeep.when_due()
     assert done() == []
@@ -116,10 +116,10 @@ def test_search_keys_of_past_versions_go_when_no_page_link_is_good_any_more(ward
     later.ahead += EVERY_SECONDS
     upkeep.when_due()
 
-    assert ward.rooms.store.read(lambda conn: conn.execute(keys).scalar()) < before
-    snapshot = ward.rooms.store.read(lambda conn: resources.snapshot(conn, "default"))
+    assert ward.store.read(lambda conn: conn.execute(keys).scalar()) < before
+    snapshot = ward.store.read(lambda conn: resources.snapshot(conn, "default"))
     assert done()[0]["commits"] == snapshot.keys_from == snapshot.seq
-    assert ward.rooms.store.read(verify.findings) == ()
+    assert ward.store.read(verify.findings) == ()
 
 
 def test_a_worker_that_stops_begins_no_further_step(ward, later, done):
