@@ -277,7 +277,8 @@ def test_facts_of_another_recording_told_again_before_plan_b_stay_its_own(ward):
     breaking(ward)
     second = heard(ward, encounter, SECOND)
 
-    assert shown(ward, first) == {"Number 0": 1, "Number 40": 2}
+    assert list(shown(ward, first)) == IN_FIRST
+    assert shown(ward, first)["Number 40"] >= 2  # more when a broken connection told them, too
     assert list(shown(ward, second)) == IN_SECOND
 
 
