@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 FILE: Final = "fhir-bridge.db"
 BUSY_SECONDS: Final = 10.0
+MOST_CONNECTIONS: Final = 30  # to PostgreSQL, of one store in one process; whoever wants one more waits
+_KEPT: Final = 10
 # Whose rows a connection is about. Set to nobody's from the start, so that what forgets to say sees none.
 WHOSE: Final = "fhir_bridge.tenant"
 # A process that is frozen in mid-transaction holds its tenant's row: it is let go of after 5 s,
@@ -66,8 +68,8 @@ def engine_of(url: URL, *, read_only: bool = False, waits: bool = True) -> Engin
         return _sqlite(url, read_only=read_only, waits=waits)
     return create_engine(
         url,
-        pool_size=10,
-        max_overflow=20,
+        pool_size=_KEPT,
+        max_overflow=MOST_CONNECTIONS - _KEPT,
         pool_timeout=BUSY_SECONDS,
         pool_pre_ping=True,
         connect_args={"options": POSTGRES_OPTIONS},

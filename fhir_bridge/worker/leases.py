@@ -103,10 +103,11 @@ class Leases:
         self._thread.start()
 
     def close(self) -> None:
-        """Renew no more; what is still held runs out."""
+        """Renew no more; what is still held runs out. The store is theirs: it is closed with them."""
         self._done.set()
         if self._thread.is_alive():
             self._thread.join()
+        self._store.close()
 
     @contextmanager
     def holding(self, claim: Claim, *, cancel: bool = False) -> Iterator[Hold]:

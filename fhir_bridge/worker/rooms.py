@@ -46,7 +46,8 @@ class Rooms:
         """Open everything; `boot` is new for each start of a worker."""
         store = Store.open(settings)
         accounts = Accounts(settings, store, KeyRing.open(settings))
-        leases = Leases(store, owner=boot, seconds=settings.lease_seconds)
+        # By connections of their own: when all others wait for theirs, what they hold is renewed all the same.
+        leases = Leases(Store.open(settings), owner=boot, seconds=settings.lease_seconds)
         return cls(settings, store, open_blobs(settings), accounts, leases)
 
     @property

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
 
 from fhir_bridge import clock, points
 from fhir_bridge.errors import Fenced, StoreUnavailable
+from fhir_bridge.store import jobs
+from fhir_bridge.store.engine import MOST_CONNECTIONS
 from fhir_bridge.store.jobs import Claim
 from fhir_bridge.worker.leases import Cancelled, Leases, Stopping
+from fhir_bridge.worker.rooms import Rooms
 
 
 class Lab(clock.Clock):
@@ -34,6 +38,9 @@ class Away:
 
     def write(self, _fn):
         raise StoreUnavailable("away")
+
+    def close(self):
+        """Nothing was opened."""
 
 
 CLAIM = Claim("job", 1, "boot-1")
@@ -139,3 +146,25 @@ def test_a_store_that_is_away_does_not_end_the_renewing():
         with hold.interrupting(lambda sign: lost.set() if isinstance(sign, Fenced) else None):
             assert lost.wait(5)
     leases.close()
+
+
+def test_what_is_held_is_renewed_while_every_other_connection_is_taken(postgres_settings):
+    rooms = Rooms.open(postgres_settings, boot="boot-1")
+    store, taken, let_go = rooms.store.of_all(), threading.Semaphore(0), threading.Event()
+    job = store.write(lambda conn: jobs.create(conn, jobs.NewJob("media", "default", "e", "m", "t")))
+    claimed = store.write(lambda conn: jobs.claim(conn, job.ticket, owner="boot-1", lease_seconds=30.0))
+
+    def take(_connection):
+        taken.release()
+        let_go.wait(60)
+
+    with ThreadPoolExecutor(MOST_CONNECTIONS) as pool:
+        for _ in range(MOST_CONNECTIONS):
+            pool.submit(store.read, take)
+        assert all(taken.acquire(timeout=60) for _ in range(MOST_CONNECTIONS))
+        with rooms.leases.holding(Claim(claimed.id, claimed.epoch, "boot-1")) as hold:
+            before = hold.renewed
+            rooms.leases.renew()
+            assert hold.renewed > before
+        let_go.set()
+    rooms.close()
