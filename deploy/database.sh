@@ -4,6 +4,7 @@
 set -eu
 psql --set ON_ERROR_STOP=1 --set password="$(cat /run/secrets/postgres_password)" <<'SQL'
 CREATE ROLE bridge LOGIN PASSWORD :'password';
+GRANT pg_checkpoint TO bridge;
 CREATE DATABASE bridge OWNER bridge;
 ALTER ROLE postgres PASSWORD NULL;
 SQL

@@ -95,7 +95,8 @@ def new_database(postgres: Any) -> Callable[[str], str]:
 
 def _owned(postgres: Any, name: str) -> str:
     """Make a database anew, owned by a role as the bridge is to have: an ordinary one, for which policies hold."""
-    role = "DO $$ BEGIN CREATE ROLE bridge LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
+    made = "CREATE ROLE bridge LOGIN; GRANT pg_checkpoint TO bridge"
+    role = f"DO $$ BEGIN {made}; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
     _do(postgres, role, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name} OWNER bridge")
     return postgres.get_uri(name).replace("postgresql://postgres:", "postgresql+psycopg://bridge:")
 

@@ -125,7 +125,8 @@ def traces(bridge, word: str = WORD) -> list[str]:
 
 def _in_heap(bridge, word: str) -> list[str]:
     """Look into the files of the database itself; its log is rewritten by the server alone."""
-    with psycopg.connect(bridge.store.url.set(drivername="postgresql").render_as_string(hide_password=False)) as direct:
+    url = bridge.store.url.set(drivername="postgresql", username="postgres")  # who may know where they are
+    with psycopg.connect(url.render_as_string(hide_password=False)) as direct:
         folder = direct.execute("SHOW data_directory").fetchone()[0]
         number = direct.execute("SELECT oid FROM pg_database WHERE datname = current_database()").fetchone()[0]
         base = Path(folder) / "base" / str(number)
