@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["POINTS", "Scene", "load"]
 
 POINTS: dict[str, str] = json.loads((Path(__file__).parent / "points.json").read_text())
-WAIT = 40.0
+WAIT = 90.0
 TRIES = 4
 """How many times as often a fault is tried that does not strike each time."""
 POLICY = 1008  # the close code of a Corti that looks at tokens in mid-stream (RFC 6455, 7.4.1)
