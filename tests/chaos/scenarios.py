@@ -359,7 +359,7 @@ def sockets(scene: Scene, count: int) -> None:
     before = scene.at.proxy.cuts
     scene.at.proxy.share = 0.6
     for _ in range(count):
-        scene.send(6)
+        scene.send(12)
         scene.wait()
         if scene.at.proxy.cuts - before >= count:
             break
