@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import warnings
@@ -33,11 +34,20 @@ DO $$ BEGIN EXECUTE (
 """
 
 # What takes a core for a minute or more is begun first: at the end no core waits for another.
-LONGEST = ("simulator", "test_policy_", "test_erasing_faults", "test_store_order", "test_polling", "test_audio_slices")
+LONGEST = (
+    "simulator", "test_policy_", "test_erasing_faults", "test_store_order", "test_polling", "test_audio_slices",
+    "test_store_dispatch", "test_demo", "test_rolling_upgrade", "test_worker_process",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not any(name in item.nodeid.partition("::")[0] for name in LONGEST))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: a fifth of the time goes to waiting for processes."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
