@@ -33,13 +33,13 @@ class Misbehaviour:
 
     def enforce(self) -> None:
         """Ends of a connection nobody has documented (corti-api 10)."""
-        switches, at, wire = self.state.switches, time.monotonic(), self.session.wire
-        if switches.idle_timeout is not None and at - self.session.last_frame > switches.idle_timeout:
-            wire.close(1001, "idle")
-        elif switches.session_limit is not None and at - self.session.began > switches.session_limit:
-            wire.close(1000, "session limit")
-        elif switches.token_checked_midstream and time.time() >= self.session.bearer.expires:
-            wire.close(1008, "token expired")
+        switches, at, session = self.state.switches, time.monotonic(), self.session
+        if switches.idle_timeout is not None and at - session.last_frame > switches.idle_timeout:
+            session.end(1001, "idle")
+        elif switches.session_limit is not None and at - session.began > switches.session_limit:
+            session.end(1000, "session limit")
+        elif switches.token_checked_midstream and time.time() >= session.bearer.expires:
+            session.end(1008, "token expired")
 
     def refuse_format(self) -> None:
         """Refuse a format only at its first audio, where that is how it is refused."""
@@ -52,7 +52,7 @@ class Misbehaviour:
         """Close, or fail, after so many seconds of audio."""
         switches = self.state.switches
         if switches.close_at is not None and hearing.seconds >= switches.close_at and self._may_break():
-            self.session.wire.close(switches.close_code)
+            self.session.end(switches.close_code)
         if switches.audio_error_at is not None and hearing.seconds >= switches.audio_error_at and self._may_break():
             raise BadAudio(CORRUPTED)
 

@@ -87,6 +87,11 @@ class Session:
         with self.sending:
             self.wire.send(json.dumps({**message, "type": cased}))
 
+    def end(self, code: int, why: str = "") -> None:
+        """Close the connection from this side."""
+        self._note("ended", code=code)
+        self.wire.close(code, why)
+
     def show(self) -> Json:
         """For `GET /__sandbox/sessions`."""
         return {

@@ -250,7 +250,7 @@ class Hospital:
 
     def closed(self, code: int) -> int:
         """How many connections this Corti has closed for that reason since it began."""
-        ends = (noted for session in self.sessions() for noted in session["journal"] if noted["event"] == "closed")
+        ends = (noted for session in self.sessions() for noted in session["journal"] if noted["event"] == "ended")
         return sum(noted["code"] == code for noted in ends)
 
     def sessions(self) -> list[dict[str, Any]]:

@@ -336,6 +336,8 @@ def test_undocumented_limits_close_the_socket(call, callers, sandbox, switch, va
 
     assert talk.rest() == []
     assert talk.code == code
+    [shown] = admin(sandbox, "GET", "/sessions").json()
+    assert [noted["code"] for noted in shown["journal"] if noted["event"] == "ended"] == [code]
 
 
 def test_the_server_pings_when_switched(call, sandbox):
