@@ -374,16 +374,16 @@ def tokens(scene: Scene, count: int) -> None:
     before, refused = scene.at.closed(POLICY), 0
     with scene.switched(token_seconds=3, token_checked_midstream=True):
         for _ in range(count):
-            if (expired := scene.at.closed(POLICY) - before) >= count:
-                break
             name = scene.send(6, length=240)
             scene.wait()
             # On a busy machine a token of three seconds may be old before its first use: the job fails, as it must.
             refused += sum(
                 map(int, scene.at.check("operate", name=name, operation="$retry", only="stopped")["answers"].values())
             )
+            if scene.at.closed(POLICY) - before >= count:
+                break
     scene.wait()
-    scene.reached("expired", expired, count)
+    scene.reached("expired", scene.at.closed(POLICY) - before, count)
     scene.figures["retried"] = refused
 
 
