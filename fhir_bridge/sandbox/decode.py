@@ -144,7 +144,8 @@ class PcmDecoder:
         return _stacked([_frames(one.resample(None)) for one in self.resampler])
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Give up what the resampler holds: threads, and memory of its own."""
+        self.resampler = None
 
     def _sixteen(self, payload: bytes) -> Samples:
         if self.width == 2:  # noqa: PLR2004 - bytes

@@ -88,11 +88,12 @@ def make_wav(count: int, *, first: int = 0, rate: int = RATE, channels: int = 1)
     return file.getvalue()
 
 
-def _tables() -> np.ndarray[tuple[int, ...], np.dtype[np.complex128]]:
+def _tables() -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Cosines and sines of each frequency, in a window."""
     at = np.arange(WINDOW) / RATE
     wanted = np.array([_frequency(band, digit) for band in range(DIGITS) for digit in range(BASE)])
-    window = np.hanning(WINDOW).astype(np.complex128)
-    return np.asarray(np.exp(-2j * np.pi * wanted[:, None] * at[None, :]) * window[None, :], np.complex128)
+    turns = 2 * np.pi * wanted[:, None] * at[None, :]
+    return np.asarray(np.stack([np.cos(turns), np.sin(turns)]) * np.hanning(WINDOW), np.float32)
 
 
 TABLES = _tables()
@@ -103,7 +104,7 @@ def number_in(burst: Samples) -> int | None:
     if len(burst) < WINDOW:
         return None
     middle = (len(burst) - WINDOW) // 2
-    strength = np.abs(TABLES @ burst[middle : middle + WINDOW].astype(np.float64)).reshape(DIGITS, BASE)
+    strength = np.hypot(*(TABLES @ burst[middle : middle + WINDOW].astype(np.float32))).reshape(DIGITS, BASE)
     ranked = np.sort(strength, axis=1)
     if not bool(np.all(ranked[:, -1] > CLEAR * ranked[:, -2])):
         return None
