@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from scenarios import Scene
 
-RATE = 8_000
+RATE = 16_000
 BYTES = RATE * 2  # of a second
 WARM_SECONDS = 8
 STREAM_KB = 256
