@@ -40,14 +40,14 @@ def children(pid: int) -> list[int]:
     return []
 
 
-def grown(before: dict[str, Size], after: dict[str, Size], *, most_kb: int) -> list[str]:
+def grown(before: dict[str, Size], after: dict[str, Size], *, most_kb: int, most_threads: int = THREADS) -> list[str]:
     """Say of each process what is more than it was. One that began or ended in between proves nothing, and is told."""
     told = [f"{name} was not there both times" for name in sorted(before.keys() ^ after.keys())]
     for name in sorted(before.keys() & after.keys()):
         was, now = before[name], after[name]
         told += _more(name, "kB", now.kb - was.kb, most_kb)
         told += _more(name, "descriptors", now.descriptors - was.descriptors, DESCRIPTORS)
-        told += _more(name, "threads", now.threads - was.threads, THREADS)
+        told += _more(name, "threads", now.threads - was.threads, most_threads)
     return told or ([] if before else ["nothing was measured"])
 
 

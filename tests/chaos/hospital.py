@@ -47,7 +47,10 @@ class Nursery:
         self.folder = folder
         self._lock = threading.Lock()
         self._process = subprocess.Popen(  # noqa: S603 - our own file
-            [sys.executable, str(HERE / "nursery.py"), str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, str(HERE / "nursery.py"), str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # the sandbox hears by many threads as it is
         )
 
     def start(self, *arguments: str, environment: dict[str, str], said: Path | None = None) -> int:

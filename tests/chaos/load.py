@@ -52,7 +52,7 @@ def load(scene: Scene, streams: int, seconds: int, most_late: float = math.inf) 
         scene.figures["late"] = max(0.0, scene.figures["late_p99_s"] - most_late)
         scene.figures["kb"] = {name: [at[name].kb for at in (warm, wave.early, wave.late)] for name in warm}
         scene.figures["grown"] = grown(wave.early, wave.late, most_kb=streams * STREAM_KB)
-        scene.figures["kept"] = _kept(scene, warm)
+        scene.figures["kept"] = _kept(scene, warm, streams)
 
 
 @contextmanager
@@ -100,10 +100,10 @@ def _plateau(seen: list[tuple[float, int, dict[str, Size]]]) -> Wave:
     return Wave(most, late[0] - early[0], early[1], late[1])
 
 
-def _kept(scene: Scene, warm: dict[str, Size]) -> list[str]:
-    """What is more than after the first wave, once all has come to rest."""
+def _kept(scene: Scene, warm: dict[str, Size], streams: int) -> list[str]:
+    """What is more than after the first wave, once all has come to rest; a thread for each stream is kept."""
     until = time.monotonic() + SETTLED_SECONDS
-    while (found := grown(warm, scene.at.sizes(), most_kb=KEPT_KB)) and time.monotonic() < until:
+    while (found := grown(warm, scene.at.sizes(), most_kb=KEPT_KB, most_threads=streams)) and time.monotonic() < until:
         time.sleep(1.0)
     return found
 
