@@ -200,26 +200,25 @@ def test_the_clock_of_a_resumed_stream_may_go_on(call, sandbox):
     assert second.end()[0]["data"][0]["time"]["start"] == pytest.approx(2.0, abs=0.02)
 
 
-def test_a_resumed_stream_may_tell_known_facts_under_new_ids(call, sandbox):
-    sandbox.switches.new_fact_ids_on_resume = True
-    interaction = call.create()
-    ids = []
-    for _ in range(2):
-        talk = call.live(interaction)
-        talk.play(pcm(4))
-        ids += [message["fact"][0]["id"] for message in talk.end() if message["type"] == "facts"]
-
-    assert len(set(ids)) == 2
-
-
-def test_a_resumed_stream_may_word_known_facts_otherwise(call, sandbox):
-    sandbox.switches.reword_known_facts = True
-    interaction = call.create()
-    told = []
+def facts_of_two_streams(call):
+    """What two streams of one interaction tell, one after the other."""
+    interaction, told = call.create(), []
     for _ in range(2):
         talk = call.live(interaction)
         talk.play(pcm(4))
         told += [one for message in talk.end() if message["type"] == "facts" for one in message["fact"]]
+    return told
+
+
+def test_a_resumed_stream_may_tell_known_facts_under_new_ids(call, sandbox):
+    sandbox.switches.new_fact_ids_on_resume = True
+
+    assert len({one["id"] for one in facts_of_two_streams(call)}) == 2
+
+
+def test_a_resumed_stream_may_word_known_facts_otherwise(call, sandbox):
+    sandbox.switches.reword_known_facts = True
+    told = facts_of_two_streams(call)
 
     assert [one["text"] for one in told] == ["Number 0", "Number 0 (reworded)"]
     assert told[0]["id"] == told[1]["id"]

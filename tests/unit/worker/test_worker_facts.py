@@ -75,10 +75,12 @@ def _no_pauses(monkeypatch):
 # --- several recordings ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("evidence", ["always", "rest", "never"])
-def test_facts_told_again_under_new_ids_while_another_recording_is_heard_stay_those_of_the_first(ward, evidence):
+@pytest.mark.parametrize(
+    ("switch", "value"), [("evidence", "always"), ("evidence", "rest"), ("evidence", "never"), ("facts_stored", False)]
+)
+def test_facts_told_again_under_new_ids_while_another_recording_is_heard_stay_those_of_the_first(ward, switch, value):
     ward.sandbox.switches.new_fact_ids_on_resume = True
-    ward.sandbox.switches.evidence = evidence
+    setattr(ward.sandbox.switches, switch, value)
     encounter = ward.admit()
     first, second = heard(ward, encounter, FIRST), heard(ward, encounter, SECOND)
 
@@ -118,16 +120,6 @@ def test_what_may_have_been_said_again_is_known_by_both_ids(ward):
 
     assert shown(ward, first) == dict.fromkeys(IN_FIRST, 2)
     assert shown(ward, second) == {}
-
-
-def test_facts_that_corti_tells_and_does_not_keep_are_decided_too(ward):
-    ward.sandbox.switches.new_fact_ids_on_resume = True
-    ward.sandbox.switches.facts_stored = False
-    encounter = ward.admit()
-    first, second = heard(ward, encounter, FIRST), heard(ward, encounter, SECOND)
-
-    assert shown(ward, first) == dict.fromkeys(IN_FIRST, 2)
-    assert shown(ward, second) == dict.fromkeys(IN_SECOND, 1)
 
 
 def taken_back(ward, media: str) -> None:
