@@ -6,12 +6,17 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
+from fhir_bridge.corti.messages import Transcript
+
 if TYPE_CHECKING:
     from fhir_bridge.corti.messages import Message
 
 
 class Inbox:
-    """Holds at most `limit` bytes of messages: a full one stops the reading, and so Corti."""
+    """Holds at most `limit` bytes of messages: a full one stops the reading, and so Corti.
+
+    Words that wait are taken as one message: the slower commits are, the fewer there are of them.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -31,9 +36,16 @@ class Inbox:
         with self._changed:
             self._changed.wait_for(lambda: self._closed or not self.is_full)
             if not self._closed:
-                self._messages.append((message, size))
+                self._append(message, size)
                 self._size += size
                 self._changed.notify_all()
+
+    def _append(self, message: Message, size: int) -> None:
+        last, before = self._messages[-1] if self._messages else (None, 0)
+        if isinstance(last, Transcript) and isinstance(message, Transcript):
+            self._messages[-1] = Transcript((*last.segments, *message.segments)), before + size
+        else:
+            self._messages.append((message, size))
 
     def close(self, error: BaseException | None = None) -> None:
         """Let the taker come to the end, or to `error`, after what is in here. The first close counts."""

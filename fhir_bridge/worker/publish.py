@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from fhir_bridge.worker.resume import Session
     from fhir_bridge.worker.rooms import Run
 
-EVERY_SECONDS: Final = 2.0  # a version of the transcript while it grows (ruling 8)
+EVERY_SECONDS: Final = 2.0  # a version of the transcript while it grows, at most (ruling 8)
+SHOWING: Final = 5  # so many times as long as one took is the time until the next: words go before their showing
 ATTEMPTS: Final = 5  # when an EHR writes the same resource at the same moment
 # Not what a result says, but when it was said to be so.
 _TIMES: Final = frozenset({"meta", "issued", "date"})
@@ -58,7 +59,7 @@ class Results:
         self._origin_of = origin_of  # of other recordings of the Encounter; None: it was deleted
         self._others: dict[str, tuple[Origin, Sequence[SegmentRow]] | None] = {}
         self.facts = Facts(run, origin.media)
-        self._shown_at = float("-inf")
+        self._show_at = float("-inf")
         self._session = -1
         self._n = 0
 
@@ -93,10 +94,10 @@ class Results:
             if also is not None:
                 also(conn)
 
-        rows = _in_order((*old, *new))
-        shown = self._write(lambda: self._growing(rows), keep, self._heard_up_to(new, session))
-        if shown:
-            self._shown_at = clock.monotonic()
+        rows, began = _in_order((*old, *new)), clock.monotonic()
+        if self._write(lambda: self._growing(rows), keep, self._heard_up_to(new, session)):
+            took = clock.monotonic() - began
+            self._show_at = began + took + max(EVERY_SECONDS, SHOWING * took)
         points.reached("words.shown")
         self.rows, self._session, self._n = rows, session.number, new[-1].n + 1
 
@@ -129,7 +130,7 @@ class Results:
 
     def _growing(self, rows: Sequence[SegmentRow]) -> list[NewVersion]:
         """Show the transcript, and in the Task how far it is, when the last time is long enough ago."""
-        if clock.monotonic() - self._shown_at < EVERY_SECONDS:
+        if clock.monotonic() < self._show_at:
             return []
         task = status.task_for(self._run, self._run.job.state, self._progress(rows))
         return [*self._document(rows, complete=False), *task]

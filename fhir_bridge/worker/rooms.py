@@ -110,9 +110,12 @@ class Run:
         """
 
         def advance(conn: Connection) -> Job:
-            return _wanted(jobs.advance(conn, self.hold.claim, state=state, **(changes or {})))
+            job = _wanted(jobs.advance(conn, self.hold.claim, state=state, **(changes or {})))
+            if also is not None:
+                also(conn)
+            return job
 
-        self._commit(versions, also, advance)
+        self._commit(versions, advance)
 
     def finish(
         self,
@@ -130,36 +133,40 @@ class Run:
         code, text = (error.issue, error.text) if error else (None, None)
 
         def finish(conn: Connection) -> Job:
+            if unless is not None:
+                unless(conn)
             found = jobs.finish(conn, self.hold.claim, state, code=code, text=text)
             return _wanted(found) if state is State.PUBLISHED else found
 
-        self._commit(versions, unless, finish)
+        self._commit(versions, finish, of_encounter=True)
 
     def release(self, versions: Sequence[NewVersion] = (), *, state: State | None = None, delay: float = 0.0) -> None:
         """Give the job back to the queue; suspended, it remembers since when."""
         since = self.job.suspended_ms or jobs.now_ms()
 
-        def note(conn: Connection) -> None:
+        def release(conn: Connection) -> Job:
             if state is State.SUSPENDED:
                 points.reached("suspend.noting")
                 jobs.advance(conn, self.hold.claim, suspended_ms=since)
+            return jobs.release(conn, self.hold.claim, state=state, delay=delay)
 
-        self._commit(versions, note, lambda conn: jobs.release(conn, self.hold.claim, state=state, delay=delay))
+        self._commit(versions, release)
 
     def _commit(
-        self,
-        versions: Sequence[NewVersion],
-        also: Callable[[Connection], object] | None,
-        end: Callable[[Connection], Job],
+        self, versions: Sequence[NewVersion], move: Callable[[Connection], Job], *, of_encounter: bool = False
     ) -> None:
+        """Write in one order - tenant, job, the rest - so that two writers never wait crosswise.
+
+        All streams of a tenant would queue for its row: only versions, and the next job `of_encounter`, need it.
+        """
+
         def write(conn: Connection) -> Job:
-            resources.hold(conn, self.job.tenant)  # always before the job's row: two writers never wait crosswise
+            if versions or of_encounter:
+                resources.hold(conn, self.job.tenant)
             points.reached("run.writing")
             resources.put(conn, self.job.tenant, tuple(versions))
-            if also is not None:
-                also(conn)
             points.reached("run.fencing")
-            job = end(conn)
+            job = move(conn)
             points.reached("run.committing")
             return job
 

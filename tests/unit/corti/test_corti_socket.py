@@ -498,7 +498,7 @@ def test_a_slow_listener_slows_corti_down_within_a_mebibyte(websockets, stream):
         next(iterator)
         time.sleep(0.3)
         held = live._inbox._size
-        received = sum(1 for message in iterator if isinstance(message, Transcript))
+        received = sum(len(message.segments) for message in iterator if isinstance(message, Transcript))
     assert received == 600
     assert held < 512 * 1024
 
@@ -528,6 +528,17 @@ def test_a_full_inbox_is_not_taken_for_silence():
     assert inbox.take() is None
 
 
+def test_words_that_wait_are_taken_at_once_and_stay_before_and_after_what_came_between():
+    inbox, words = Inbox(1_000), [Transcript((Segment(str(n), n, n + 1),)) for n in range(4)]
+    for message in (words[0], words[1], Flushed(), words[2], words[3]):
+        inbox.put(message, 100)
+    assert inbox.take() == Transcript(words[0].segments + words[1].segments)
+    assert inbox.take() == Flushed()
+    assert inbox.take() == Transcript(words[2].segments + words[3].segments)
+    inbox.put(Flushed(), 1_000)
+    assert inbox.is_full
+
+
 def test_a_listener_that_pauses_longer_than_silence_is_allowed_loses_nothing(websockets, stream):
     def scene(peer):
         peer.accept()
@@ -540,7 +551,7 @@ def test_a_listener_that_pauses_longer_than_silence_is_allowed_loses_nothing(web
         iterator = iter(live)
         next(iterator)
         time.sleep(1)
-        assert sum(1 for message in iterator if isinstance(message, Transcript)) == 60
+        assert sum(len(message.segments) for message in iterator if isinstance(message, Transcript)) == 60
 
 
 class Pacer(clock.Clock):

@@ -52,6 +52,7 @@ def test_a_job_that_waits_for_corti_says_so_each_time(ward):
 
 def test_while_a_recording_streams_its_task_tells_how_far_it_is_with_the_transcript(ward, monkeypatch):
     monkeypatch.setattr(publish, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(publish, "SHOWING", 0.0)
     media = ward.record(ward.admit(), 200)
 
     ward.work()
@@ -78,6 +79,7 @@ def test_between_two_versions_of_progress_two_seconds_pass(ward):
 
 def test_an_edited_transcript_stays_and_the_task_goes_on_telling(ward, monkeypatch):
     monkeypatch.setattr(publish, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(publish, "SHOWING", 0.0)
     media = ward.record(ward.admit(), 80)
     ward.work()
     [document] = ward.all("DocumentReference")
