@@ -10,11 +10,11 @@ import pytest
 
 from fhir_bridge import clock, points
 from fhir_bridge.errors import Fenced, StoreUnavailable
-from fhir_bridge.store import jobs
+from fhir_bridge.store import jobs, resources
 from fhir_bridge.store.engine import MOST_CONNECTIONS
 from fhir_bridge.store.jobs import Claim
 from fhir_bridge.worker.leases import Cancelled, Leases, Stopping
-from fhir_bridge.worker.rooms import Rooms
+from fhir_bridge.worker.rooms import Rooms, Run
 
 
 class Lab(clock.Clock):
@@ -167,4 +167,27 @@ def test_what_is_held_is_renewed_while_every_other_connection_is_taken(postgres_
             rooms.leases.renew()
             assert hold.renewed > before
         let_go.set()
+    rooms.close()
+
+
+def test_what_is_only_kept_does_not_wait_for_the_row_of_its_tenant(postgres_settings):
+    rooms = Rooms.open(postgres_settings, boot="boot-1")
+    store = rooms.store.of_all()
+    job = store.write(lambda conn: jobs.create(conn, jobs.NewJob("media", "default", "e", "m", "t")))
+    claimed = store.write(lambda conn: jobs.claim(conn, job.ticket, owner="boot-1", lease_seconds=30.0))
+    held, kept, others = threading.Event(), threading.Event(), ThreadPoolExecutor(1)
+
+    def write_slowly(conn):
+        resources.hold(conn, "default")
+        held.set()
+        assert kept.wait(30), "what another stream heard waits for this"
+
+    with rooms.leases.holding(Claim(claimed.id, claimed.epoch, "boot-1")) as hold:
+        writing = others.submit(store.write, write_slowly)
+        assert held.wait(30)
+        Run(rooms, claimed, hold).write(changes={"acked_ms": 1_000})
+        kept.set()
+        writing.result(30)
+    others.shutdown()
+    assert store.read(lambda conn: jobs.by_id(conn, job.id)).acked_ms == 1_000
     rooms.close()
