@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from sqlalchemy import Connection, func, select
@@ -12,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 from fhir_bridge import points
 from fhir_bridge.store import tables, walls
 from fhir_bridge.store.engine import engine_of, translated, unavailable, url_of
+from fhir_bridge.store.turns import Turns
 from fhir_bridge.store.writer import SqliteWriter
 
 if TYPE_CHECKING:
@@ -51,8 +53,11 @@ class Store:
         """Return the same for what is about all tenants, or about nobody knows yet whose."""
         return Store(self._house, walls.ALL)
 
-    def write(self, fn: Callable[[Connection], T]) -> T:
+    def write(self, fn: Callable[[Connection], T], *, in_turn: bool = False) -> T:
         """Run `fn` in a transaction and return what it returned, once that is committed to disk.
+
+        Who will lock the tenant's row asks for it `in_turn`: where many at once may write, those
+        of one process and tenant then wait for each other here, not by the dozen in the database.
 
         `fn` gets a Connection and brings ready values: no I/O, parsing, mapping or nested
         write. What it raises undoes what it did and is raised here. It may run twice, when
@@ -61,7 +66,7 @@ class Store:
         Raises:
             StoreUnavailable: the database did not take it; nothing was kept.
         """
-        return self._house.doors().write(fn, self._said())
+        return self._house.doors().write(fn, self._said(), in_turn=in_turn)
 
     def read(self, fn: Callable[[Connection], T]) -> T:
         """Run `fn` on a read-only connection whose statements all see one snapshot."""
@@ -127,8 +132,8 @@ class _Sqlite:
         self._turns = engine_of(url, waits=False)
         self._writer = SqliteWriter(self._turns)
 
-    def write(self, fn: Callable[[Connection], T], whose: str) -> T:
-        del whose  # SQLite has no second wall
+    def write(self, fn: Callable[[Connection], T], whose: str, *, in_turn: bool) -> T:
+        del whose, in_turn  # SQLite has no second wall, and the writer's queue is all there is
         return self._writer.write(fn)
 
     def read(self, fn: Callable[[Connection], T], whose: str) -> T:
@@ -158,9 +163,10 @@ class _Postgres:
         self._writing = engine_of(url)
         # The same pool: only what a transaction begins with differs.
         self._reading = self._writing.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        self._turns = Turns()
 
-    def write(self, fn: Callable[[Connection], T], whose: str) -> T:
-        with translated():
+    def write(self, fn: Callable[[Connection], T], whose: str, *, in_turn: bool = False) -> T:
+        with translated(), self._turns.of(whose) if in_turn else nullcontext():
             try:
                 return self._committed(fn, whose)
             except OperationalError as exc:

@@ -125,7 +125,7 @@ def commit(bridge: Bridge, tenant: str, plan: Plan, entries: Iterable[AuditRow] 
         points.reached("accept.audited")
         return rows
 
-    rows = bridge.store.write(write)
+    rows = bridge.store.write(write, in_turn=True)
     points.reached("accept.committed")
     trail.written += len(recorded)
     for job in plan.jobs:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from typing import TYPE_CHECKING, Final
 
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     from fhir_bridge.settings import Settings
 
 LEAVE_SECONDS: Final = 20  # for the runs to come back; with what follows, 25 s in all (rule 11)
-# Many streams share one interpreter, and who comes back from the database may hold a row that others wait for: it gets
-# its turn after this, not after the usual 5 ms.
-_TURN_SECONDS: Final = 0.0005
 _SWEEP_AT: Final = 1 / 3  # of a lease
 _ROUND_SECONDS: Final = 2.0  # for a round to come to its end; it is done again anyway
 
@@ -120,7 +116,6 @@ def main(settings: Settings) -> int:
 
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, ask)
-    sys.setswitchinterval(_TURN_SECONDS)
     worker = Worker(settings)
     worker.start()
     asked.wait()

@@ -159,9 +159,10 @@ class Run:
 
         All streams of a tenant would queue for its row: only versions, and the next job `of_encounter`, need it.
         """
+        in_turn = bool(versions) or of_encounter
 
         def write(conn: Connection) -> Job:
-            if versions or of_encounter:
+            if in_turn:
                 resources.hold(conn, self.job.tenant)
             points.reached("run.writing")
             resources.put(conn, self.job.tenant, tuple(versions))
@@ -170,7 +171,7 @@ class Run:
             points.reached("run.committing")
             return job
 
-        self.job = self.rooms.store.write(write)
+        self.job = self.rooms.store.write(write, in_turn=in_turn)
         points.reached("run.wrote")
 
 
