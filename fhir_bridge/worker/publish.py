@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from fhir_bridge.worker.resume import Session
     from fhir_bridge.worker.rooms import Run
 
-EVERY_SECONDS: Final = 2.0  # a version of the transcript while it grows, at most (ruling 8)
-SHOWING: Final = 5  # so many times as long as one took is the time until the next: words go before their showing
+# Between two versions of a transcript that grows (ruling 8). Each holds all of it: a long one is shown less often.
+EVERY_SECONDS, MOST_SECONDS, OF_IT = 2.0, 15.0, 1 / 30
 ATTEMPTS: Final = 5  # when an EHR writes the same resource at the same moment
 # Not what a result says, but when it was said to be so.
 _TIMES: Final = frozenset({"meta", "issued", "date"})
@@ -94,10 +94,10 @@ class Results:
             if also is not None:
                 also(conn)
 
-        rows, began = _in_order((*old, *new)), clock.monotonic()
+        rows = _in_order((*old, *new))
         if self._write(lambda: self._growing(rows), keep, self._heard_up_to(new, session)):
-            took = clock.monotonic() - began
-            self._show_at = began + took + max(EVERY_SECONDS, SHOWING * took)
+            pause = min(max(EVERY_SECONDS, OF_IT * rows[-1].end_ms / 1000), MOST_SECONDS)
+            self._show_at = clock.monotonic() + pause
         points.reached("words.shown")
         self.rows, self._session, self._n = rows, session.number, new[-1].n + 1
 

@@ -52,7 +52,7 @@ def test_a_job_that_waits_for_corti_says_so_each_time(ward):
 
 def test_while_a_recording_streams_its_task_tells_how_far_it_is_with_the_transcript(ward, monkeypatch):
     monkeypatch.setattr(publish, "EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(publish, "SHOWING", 0.0)
+    monkeypatch.setattr(publish, "OF_IT", 0.0)
     media = ward.record(ward.admit(), 200)
 
     ward.work()
@@ -79,7 +79,7 @@ def test_between_two_versions_of_progress_two_seconds_pass(ward):
 
 def test_an_edited_transcript_stays_and_the_task_goes_on_telling(ward, monkeypatch):
     monkeypatch.setattr(publish, "EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(publish, "SHOWING", 0.0)
+    monkeypatch.setattr(publish, "OF_IT", 0.0)
     media = ward.record(ward.admit(), 80)
     ward.work()
     [document] = ward.all("DocumentReference")
@@ -102,3 +102,16 @@ def test_a_connection_that_breaks_is_no_new_state(ward):
 
     assert told(ward.task_of(media))[0] == "published"
     assert states(ward, media).count("streaming") == 1
+
+
+def test_the_longer_a_transcript_is_the_less_often_it_is_shown_while_it_grows(ward, monkeypatch):
+    monkeypatch.setattr(publish, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(publish, "OF_IT", 1_000.0)
+    monkeypatch.setattr(publish, "MOST_SECONDS", 1_000.0)
+    ward.record(ward.admit(), 200)
+
+    ward.work()
+
+    [document] = ward.all("DocumentReference")
+    assert len(ward.versions("DocumentReference", document["id"])) == 2, "its first words, and all of it"
+    assert ward.numbers() == list(range(200))
