@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import av
@@ -97,13 +98,14 @@ class Source:
         The last one is empty, which asks decoders for what they still hold.
         """
         origin: float | None = None
+        tick, ticks = (self.stream.time_base or Fraction(1)).as_integer_ratio()
         for packet in self._packets():
             seconds = self.end
             if packet.pts is not None:
-                seconds = float(packet.pts * packet.time_base)
+                seconds = packet.pts * tick / ticks
                 origin = max(0.0, seconds) if origin is None else origin
                 seconds = max(0.0, seconds - origin)
-            self.end = max(self.end, seconds + float((packet.duration or 0) * packet.time_base))
+            self.end = max(self.end, seconds + (packet.duration or 0) * tick / ticks)
             yield packet, seconds
 
     def _packets(self) -> Iterator[Packet[AudioStream]]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _INBOX: Final = 256 * 1024  # bytes; one message more may be in flight, so that a stream stays below 1 MiB
 _TICK: Final = 0.2
+_LOOK, _SOON = 1.0, 0.01  # the watchdog sleeps until something is due, within these
 _NAP: Final = 0.25  # a pause is taken in naps, so that a stop is noticed
 _MAX_LAG: Final = 1.0  # seconds a late sender may catch up; Corti degrades on bursts (corti-api 3.5)
 _SAYS: Final = frozenset({ABNF.OPCODE_TEXT, ABNF.OPCODE_BINARY})
@@ -154,6 +155,7 @@ class Stream:
         self._send_audio()
         with self._turn:
             self._conversation.finish(now=clock.monotonic())
+            self._turn.notify_all()
         self._speak_while(lambda: True)
 
     def _speak_while(self, condition: Callable[[], bool]) -> None:
@@ -199,19 +201,26 @@ class Stream:
 
     def _watch(self) -> None:
         """Let time pass for the conversation, and notice a connection that died without a word."""
-        while not self._over.wait(_TICK):
-            now = clock.monotonic()
-            if self._inbox.is_full:  # Corti is not silent, its reader has to wait
-                self._heard = now
-                continue
+        while not self._over.is_set():
             with self._turn:
-                self._conversation.tick(now=now)
-            if self._conversation.is_over:
-                with suppress(*BROKEN):
-                    self._websocket.send_close()
-                return
-            if now - self._heard > self._patience.silence:
-                raise CortiTimeout("Corti's stream fell silent")
+                now = clock.monotonic()
+                if self._inbox.is_full:
+                    self._heard = now  # Corti is not silent, its reader has to wait
+                else:
+                    self._conversation.tick(now=now)
+                if now - self._heard > self._patience.silence:
+                    raise CortiTimeout("Corti's stream fell silent")
+                if not self._conversation.is_over:
+                    self._turn.wait(self._time_to_look(now))
+                    continue
+            with suppress(*BROKEN):
+                self._websocket.send_close()
+            return
+
+    def _time_to_look(self, now: float) -> float:
+        """Seconds until something may have to be done, if nobody says so before."""
+        due = min(self._heard + self._patience.silence, self._conversation.deadline or now + _LOOK)
+        return min(_LOOK, max(_SOON, due - now))
 
     # --- the end, whoever brings it about ---
 

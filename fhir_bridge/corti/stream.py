@@ -90,7 +90,7 @@ class Conversation:
         self._patience = patience or Patience()
         self._config = config
         self._outgoing = deque([json.dumps(config.to_json())])
-        self._deadline: float | None = now + self._patience.config
+        self.deadline: float | None = now + self._patience.config  # of the monotonic clock: then `tick` does something
         self._last_end = 0.0
         self._heard_words = False
         self._heard_usage = False
@@ -122,14 +122,14 @@ class Conversation:
         said = message(frame)
         self._react(said, now)
         if self.state is State.ENDING:
-            self._deadline = min(self._last_end, now + self._patience.ended_silence)
+            self.deadline = min(self._last_end, now + self._patience.ended_silence)
         return said
 
     def finish(self, *, now: float) -> None:
         """All audio was sent: have Corti say what is pending, then end."""
         if self.state is State.LIVE:
             self._outgoing.append(FLUSH)
-            self.state, self._deadline = State.FLUSHING, now + self._patience.flushed
+            self.state, self.deadline = State.FLUSHING, now + self._patience.flushed
 
     def hurry(self, *, now: float, within: float) -> None:
         """Come to an end within this many seconds, half of them for `flushed` (reliability 11)."""
@@ -137,8 +137,8 @@ class Conversation:
         shorter = {name: min(half, getattr(self._patience, name)) for name in ("flushed", "ended", "linger")}
         self._patience = replace(self._patience, **shorter)
         self._last_end = min(self._last_end, now + within)
-        if self._deadline is not None:
-            self._deadline = min(self._deadline, now + within)
+        if self.deadline is not None:
+            self.deadline = min(self.deadline, now + within)
 
     def tick(self, *, now: float) -> None:
         """Let time pass.
@@ -146,7 +146,7 @@ class Conversation:
         Raises:
             CortiTimeout: Corti did not answer the configuration, or did not end, in time.
         """
-        if self._deadline is None or now < self._deadline:
+        if self.deadline is None or now < self.deadline:
             return
         if self.state is State.FLUSHING:
             self._end(now)  # `flush` is young (corti-api 3.3): who does not know it may still know `end`
@@ -169,7 +169,7 @@ class Conversation:
             raise self._failed()
 
     def _become(self, state: State) -> None:
-        self.state, self._deadline = state, None
+        self.state, self.deadline = state, None
 
     def _failed(self) -> CortiError:
         self._become(State.FAILED)
@@ -178,7 +178,7 @@ class Conversation:
     def _end(self, now: float) -> None:
         self._outgoing.append(END)
         self.state, self._last_end = State.ENDING, now + self._patience.ended
-        self._deadline = min(self._last_end, now + self._patience.ended_silence)
+        self.deadline = min(self._last_end, now + self._patience.ended_silence)
 
     def _react(self, said: Message, now: float) -> None:
         match said:
@@ -210,7 +210,7 @@ class Conversation:
         if self.state in {State.CONFIGURING, State.LIVE}:
             raise self._failed()
         if not self.is_over:
-            self.state, self._deadline = State.LINGERING, now + self._patience.linger
+            self.state, self.deadline = State.LINGERING, now + self._patience.linger
 
     def _erred(self, error: StreamError) -> None:
         """Keep an error, fatal or not. One about the sound is fatal when nothing was heard yet (ruling 6)."""
