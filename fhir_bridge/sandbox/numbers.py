@@ -76,9 +76,11 @@ def _frame(number: int, rate: int) -> Samples:
     return frame
 
 
-def make_wav(count: int, *, first: int = 0, rate: int = RATE, channels: int = 1) -> bytes:
-    """A 16-bit WAV of count frames; channel c begins at first + c * CHANNEL_STEP."""
+def make_wav(count: int, *, first: int = 0, rate: int = RATE, channels: int = 1, pause: float = 0.0) -> bytes:
+    """A 16-bit WAV of count frames, so many seconds apart; channel c begins at first + c * CHANNEL_STEP."""
     rows = [samples(first + channel * CHANNEL_STEP, count, rate) for channel in range(channels)]
+    if pause:
+        rows = [_apart(row, round(FRAME_SECONDS * rate), round(pause * rate)) for row in rows]
     file = io.BytesIO()
     with wave.open(file, "wb") as out:
         out.setnchannels(channels)
@@ -86,6 +88,10 @@ def make_wav(count: int, *, first: int = 0, rate: int = RATE, channels: int = 1)
         out.setframerate(rate)
         out.writeframes(np.stack(rows, axis=1).astype("<i2").tobytes())
     return file.getvalue()
+
+
+def _apart(row: Samples, frame: int, pause: int) -> Samples:
+    return np.pad(row.reshape(-1, frame), ((0, 0), (0, pause))).reshape(-1)
 
 
 def _tables() -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
@@ -132,8 +138,12 @@ class Channel:
         whole = len(joined) // HOP * HOP
         self.rest = joined[whole:]
         hops = joined[:whole].reshape(-1, HOP)
-        for hop, loudness in zip(hops, np.sqrt(np.mean(np.square(hops.astype(np.float64)), axis=1)), strict=True):
-            yield from self._hop(hop, float(loudness))
+        loud = np.sqrt(np.mean(np.square(hops.astype(np.float32)), axis=1)).tolist()
+        if not self.burst and max(loud, default=0.0) <= FLOOR:
+            self.position += whole  # silence
+            return
+        for hop, loudness in zip(hops, loud, strict=True):
+            yield from self._hop(hop, loudness)
             self.position += HOP
 
     def _hop(self, hop: Samples, loudness: float) -> Iterator[Utterance]:

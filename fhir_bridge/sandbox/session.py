@@ -10,8 +10,6 @@ import time
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from simple_websocket import ConnectionClosed
-
 from fhir_bridge.sandbox.config import Refused, Resolved, resolved_streams, resolved_transcribe
 from fhir_bridge.sandbox.decode import BadAudio
 from fhir_bridge.sandbox.engine import CannotListen, Situation
@@ -20,6 +18,7 @@ from fhir_bridge.sandbox.interactions import with_extras
 from fhir_bridge.sandbox.misbehaviour import Misbehaviour
 from fhir_bridge.sandbox.state import Recording
 from fhir_bridge.sandbox.telling import STREAMS, TRANSCRIBE, Teller
+from fhir_bridge.sandbox.wire import ConnectionClosed
 
 if TYPE_CHECKING:
     from fhir_bridge.sandbox.realm import Bearer
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 CHUNK_LIMIT = 64_000
 QUEUED = 32
-TICK = 0.1
+TICK = 0.3
 EARLIER_SECONDS = 10.0
 KEPT_BYTES = 32 * 1024 * 1024
 """Audio of a stream that is kept as a recording."""
@@ -76,7 +75,7 @@ class Session:
                 while not self.state.switches.close_after_ended:
                     self._received(TICK)
         except ConnectionClosed as exc:
-            self._note("closed", code=int(exc.reason or 0))
+            self._note("closed", code=exc.code)
 
     def send(self, message: Json) -> None:
         """One JSON text frame, in the letter case that is switched on."""

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import threading
+import time
+from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from flask import Response, request
-from simple_websocket import ConnectionClosed, Server
 from werkzeug.serving import WSGIRequestHandler
-from wsproto.utilities import LocalProtocolError
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, Pong, TextMessage
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-BACKLOG = 64
-"""Frames that may wait to be worked on before the sandbox stops reading from the socket."""
+    from wsproto.events import Event
+
+MOST_BYTES = 65_536
+"""Read from the socket at once."""
 RESET = 1006
 GOODBYE = 2.0
 """Seconds a client has to answer our close frame."""
-
-# The last is raised while the client's close frame is still being answered.
-_GONE = (ConnectionClosed, OSError, LocalProtocolError)
 
 
 class QuietHandler(WSGIRequestHandler):
@@ -46,92 +50,164 @@ class Hijacked(Response):
         raise ConnectionAbortedError
 
 
-class _Socket:
-    """What simple_websocket sees instead of the socket: whole sends, one at a time, and reads that can be held back."""
+class ConnectionClosed(Exception):
+    """The conversation is over; `code` is what the client closed with, if it did."""
 
-    def __init__(self, raw: socket.socket) -> None:
-        self.raw = raw
-        self.sending = threading.Lock()
-        self.taken = threading.Event()
-        self.waiting: list[bytes | str] = []
-        self.ending = False
-
-    def send(self, payload: bytes) -> None:
-        with self.sending:
-            self.raw.sendall(payload)
-
-    def recv(self, size: int) -> bytes:
-        while len(self.waiting) >= BACKLOG and not self.ending:
-            self.taken.clear()
-            self.taken.wait(0.05)
-        return self.raw.recv(size)
-
-    def fileno(self) -> int:
-        return self.raw.fileno()
-
-    def close(self) -> None:
-        """Werkzeug closes the connection when the request ends; before, its number must not be given away."""
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
 
 
 class Wire:
-    """One WebSocket connection, seen from its session."""
+    """One WebSocket connection, seen from its session. Its thread alone receives; any may send.
+
+    What the session does not receive stays in the socket, and so holds the client back.
+    """
 
     def __init__(self, ping_interval: float | None) -> None:
-        self.raw: socket.socket = request.environ["werkzeug.socket"]
-        self.socket = _Socket(self.raw)
-        environ = {**request.environ, "werkzeug.socket": self.socket}
-        self.server = Server.accept(environ, ping_interval=ping_interval, receive_bytes=65_536)
-        self.socket.waiting = self.server.input_buffer
-
-    @property
-    def closed(self) -> bool:
-        """Whether either side has ended the conversation."""
-        return not self.server.connected
+        self.closed = False  # by either side
+        self._raw: socket.socket = request.environ["werkzeug.socket"]
+        self._readable = select.poll()
+        self._readable.register(self._raw, select.POLLIN)
+        self._protocol = WSConnection(ConnectionType.SERVER)
+        self._judging, self._sending = threading.Lock(), threading.Lock()  # the protocol's state; the socket
+        self._said: deque[bytes | str] = deque()
+        self._parts: list[bytes | str] = []
+        self._code = 0
+        self._silent = False  # nothing more can arrive
+        self._pings = _Pings(ping_interval)
+        headers = [(name.lower().encode(), value.encode()) for name, value in request.headers]
+        self._protocol.initiate_upgrade_connection(headers, request.full_path)
+        self._speak(AcceptConnection())
 
     def receive(self, timeout: float) -> bytes | str | None:
-        """The next message; None when there was none in time. Raises ConnectionClosed."""
-        message: bytes | str | None = self.server.receive(timeout=timeout)
-        self.socket.taken.set()
-        return message
+        """The next message; None when there was none in time.
+
+        Raises:
+            ConnectionClosed: by either side.
+        """
+        until = time.monotonic() + timeout
+        while not self._said:
+            if self.closed:
+                raise ConnectionClosed(self._code)
+            left = until - time.monotonic()
+            if left <= 0:
+                return None
+            self._ping()
+            self._read(left)
+        return self._said.popleft()
 
     def send(self, text: str) -> None:
         """Send a text frame; a client that went away is noticed by `receive`."""
-        try:
-            self.server.send(text)
-        except _GONE:
-            self.server.connected = False
+        if not self.closed and not self._speak(TextMessage(text)):
+            self.closed = True
 
     def close(self, code: int = 1000, reason: str | None = None) -> None:
         """Close with a code; RESET resets TCP instead."""
         if code == RESET:
             self.reset()
-            return
-        try:
-            self.server.close(code, reason)
-        except _GONE:
-            return
+        elif not self.closed:
+            self.closed = True
+            self._speak(CloseConnection(code, reason))
 
     def reset(self) -> None:
         """Break the connection as a failing network does."""
-        self.server.connected = False
-        self.server.event.set()
-        self.raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._wake()
-
-    def _wake(self) -> None:
-        self.socket.ending = True
-        self.socket.taken.set()
-        try:
-            self.raw.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return
+        self.closed = True
+        self._raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._shut()
 
     def end(self) -> None:
-        """Wait for the reader, so that nobody reads from a socket number that was given away."""
-        self.socket.ending = True
-        self.server.thread.join(GOODBYE)
-        self._wake()
-        self.server.thread.join(GOODBYE)
+        """Give the client a moment for its close frame: an answer cut off would look like a reset."""
+        until = time.monotonic() + GOODBYE
+        while not self._silent and (left := until - time.monotonic()) > 0:
+            self._read(left)
+        self._shut()
+
+    # --- frames ---
+
+    def _read(self, seconds: float) -> None:
+        """Take what arrives within so many seconds."""
+        if not self._readable.poll(seconds * 1000):
+            return
+        try:
+            payload = self._raw.recv(MOST_BYTES)
+        except OSError:
+            payload = b""
+        if not payload:
+            self._silent = self.closed = True
+            return
+        with self._judging:
+            self._protocol.receive_data(payload)
+            answers = b"".join(self._heard())
+        self._transmit(answers)
+
+    def _heard(self) -> Iterator[bytes]:
+        """What the protocol itself answers to what was received."""
+        try:
+            for event in self._protocol.events():
+                if isinstance(event, TextMessage | BytesMessage):
+                    self._gather(event)
+                elif isinstance(event, Ping):
+                    yield self._protocol.send(event.response())
+                elif isinstance(event, Pong):
+                    self._pings.answered = True
+                elif isinstance(event, CloseConnection):
+                    self._silent = True
+                    if not self.closed:
+                        self.closed, self._code = True, int(event.code)
+                        yield self._protocol.send(event.response())
+        except (LocalProtocolError, RemoteProtocolError):
+            self._silent = self.closed = True
+
+    def _gather(self, event: TextMessage | BytesMessage) -> None:
+        self._parts.append(event.data if isinstance(event.data, str) else bytes(event.data))
+        if event.message_finished:
+            parts, self._parts = self._parts, []
+            self._said.append(parts[0][:0].join(parts))  # type: ignore[arg-type]  # all of one kind
+
+    def _ping(self) -> None:
+        if not self._pings.due():
+            return
+        if not self._pings.answered:
+            self.close(1008, "Ping/Pong timeout")
+            return
+        self._pings.answered = False
+        self._speak(Ping())
+
+    def _speak(self, event: Event) -> bool:
+        """Send a frame; False when the client went away, or one of both has said goodbye."""
+        with self._sending:
+            try:
+                with self._judging:
+                    frame = self._protocol.send(event)
+                self._raw.sendall(frame)
+            except (OSError, LocalProtocolError):
+                return False
+        return True
+
+    def _transmit(self, frames: bytes) -> None:
+        with self._sending, suppress(OSError):
+            self._raw.sendall(frames)
+
+    def _shut(self) -> None:
+        with suppress(OSError):
+            self._raw.shutdown(socket.SHUT_RDWR)
+
+
+class _Pings:
+    """When the next ping is due, and whether the last one was answered."""
+
+    def __init__(self, interval: float | None) -> None:
+        self.answered = True
+        self._interval = interval
+        self._next = time.monotonic() + (interval or 0.0)
+
+    def due(self) -> bool:
+        """Whether it is time for one; asking takes it."""
+        if self._interval is None or time.monotonic() < self._next:
+            return False
+        self._next += self._interval
+        return True
 
 
 def upgraded(run: Callable[[Wire], None], ping_interval: float | None = None) -> Response:

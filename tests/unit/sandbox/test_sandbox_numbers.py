@@ -35,6 +35,13 @@ def told(said, channel=0):
     return [int(word) for one in said if one.channel == channel for word in one.text.split()]
 
 
+def test_numbers_that_are_said_apart_are_heard_with_the_times_between_them():
+    said = heard(numbers.make_wav(8, pause=1.0))
+
+    assert told(said) == list(range(8))
+    assert [one.start for one in said] == pytest.approx([0.0, 5.0], abs=0.02)
+
+
 def test_numbers_are_heard_in_order_with_the_times_of_their_frames():
     said = heard(numbers.make_wav(9, first=1000))
 
