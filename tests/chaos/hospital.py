@@ -17,13 +17,16 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import requests
 from growth import Size, children, size_of
 from proxy import Proxy
 from room import give_room
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HERE = Path(__file__).parent
 LEASE = 3.0
@@ -33,6 +36,8 @@ SLOTS, SLOT = 8, 64
 KEY = "a key of chaos only"
 LOGIN = {"client_id": "chaos", "client_secret": "a secret of chaos"}
 WORKERS = 2
+CONNECTIONS = 400
+"""What PostgreSQL gives: enough for the workers that three hundred streams need."""
 
 
 class Nursery:
@@ -215,16 +220,25 @@ class Hospital:
         with suppress(ProcessLookupError):
             os.kill(part.pid, sign)
 
-    def renew_workers(self, **changes: str) -> None:
-        """Let all workers end in good order, and begin again with other settings for a while."""
-        before, started = [part.pid for part in self.workers], self.told("service.started")
-        for part in self.workers:
-            part.environment = self.environment | changes
+    def renew_workers(self, count: int = WORKERS, **changes: str) -> None:
+        """Let all workers end in good order, and begin again: so many, with other settings for a while."""
+        old, started = self.workers, self.told("service.started")
+        self.parts = [part for part in self.parts if part not in old]  # nobody starts these again
+        for part in old:
             self.kill(part, signal.SIGTERM)
-        until = time.monotonic() + 120
-        while any(part.pid in before for part in self.workers) or self.told("service.started") < started + WORKERS:
+        self._within(120, lambda: all(part.pid in self._finished for part in old), "a worker does not end")
+        new = [Part(f"worker-{n}", ("worker",), self.environment | changes) for n in range(count)]
+        for part in new:
+            self._start(part)
+        self.parts = [*self.parts, *new]
+        self._within(120, lambda: self.told("service.started") >= started + count, "a worker does not begin")
+
+    @staticmethod
+    def _within(seconds: float, is_so: Callable[[], bool], otherwise: str) -> None:
+        until = time.monotonic() + seconds
+        while not is_so():
             if time.monotonic() > until:
-                raise RuntimeError("a worker does not end, or does not begin")
+                raise RuntimeError(otherwise)
             time.sleep(0.1)
 
     def web_workers(self) -> list[int]:
@@ -356,6 +370,8 @@ class Postgres:
         self._pgserver = pgserver
         self.folder = folder
         self.server = pgserver.get_server(folder / "pg", cleanup_mode="delete")
+        self.do(f"ALTER SYSTEM SET max_connections = {CONNECTIONS}")
+        self.restart()
         self.do("CREATE ROLE bridge LOGIN")  # not the superuser, who passes through row-level security
 
     def database(self, name: str) -> str:

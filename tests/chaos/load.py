@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-import signal
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from growth import Size, grown
-from hospital import LONG
+from hospital import LONG, WORKERS
+
+from fhir_bridge.sandbox.numbers import FRAME_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 
 RATE = 16_000
 BYTES = RATE * 2  # of a second
+PAUSE = 1.0
+"""Between two words: so Corti tells some every 5 s and a fact every 50 s, about as it does (corti-api 3.4)."""
 WARM_SECONDS = 8
+OF_WORKER = 50
+"""Streams that one worker takes at once: more than it would by itself, or the machine were full of workers."""
 STREAM_KB = 256
 """What a stream may add while it lasts: its words are held until they are published."""
 KEPT_KB = 24 * 1024
@@ -58,9 +63,10 @@ def load(scene: Scene, streams: int, seconds: int, most_late: float = math.inf) 
 @contextmanager
 def _at_the_speed_of_speech(scene: Scene, streams: int) -> Iterator[None]:
     """Workers that take so many streams, and send them as they were spoken."""
-    faster = {"FHIR_BRIDGE_STREAM_PACE": "1", "FHIR_BRIDGE_WORKER_STREAMS": str(streams)}
-    faster["FHIR_BRIDGE_LEASE_SECONDS"] = "10"  # nobody dies here, and the machine may be slow
-    scene.at.renew_workers(**faster, FHIR_BRIDGE_MAX_STREAMS=str(streams * 2))
+    faster = {"FHIR_BRIDGE_STREAM_PACE": "1", "FHIR_BRIDGE_MAX_STREAMS": str(streams * 2)}
+    faster["FHIR_BRIDGE_LEASE_SECONDS"] = "30"  # as it is by itself: nobody dies here
+    workers = max(WORKERS, streams // OF_WORKER)
+    scene.at.renew_workers(workers, **faster, FHIR_BRIDGE_WORKER_STREAMS=str(OF_WORKER))
     try:
         yield
     finally:
@@ -68,13 +74,8 @@ def _at_the_speed_of_speech(scene: Scene, streams: int) -> Iterator[None]:
 
 
 def _wave(scene: Scene, streams: int, seconds: int) -> Wave:
-    """Let them begin together, and look every second."""
-    for part in scene.at.workers:
-        scene.at.kill(part, signal.SIGSTOP)
-    scene.send(streams, length=seconds * 4, rate=RATE)
-    scene.at.check("sent")
-    for part in scene.at.workers:
-        scene.at.kill(part, signal.SIGCONT)
+    """Let them begin as they come, and look every second."""
+    scene.send(streams, length=round(seconds / (FRAME_SECONDS + PAUSE)), pause=PAUSE)
     seen = list(_seen(scene, seconds))
     scene.wait(patience=max(LONG, seconds * 2))
     return _plateau(seen)

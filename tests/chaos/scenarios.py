@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from hospital import LEASE, LONG, Hospital, Postgres
+from hospital import CONNECTIONS, LEASE, LONG, Hospital, Postgres
 from load import load
 
 from fhir_bridge.sandbox.numbers import make_wav
@@ -39,16 +39,16 @@ DISK_SITES = (
 
 
 class Sounds:
-    """Numbered audio in files: so many quarters of a second at a rate."""
+    """Numbered audio in files: so many numbers, and the seconds of silence after each."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._lock = folder, threading.Lock()
 
-    def of(self, count: int, rate: int = 16_000) -> str:
-        path = self._folder / f"{count}-{rate}.wav"
+    def of(self, count: int, pause: float = 0.0) -> str:
+        path = self._folder / f"{count}-{pause}.wav"
         with self._lock:
             if not path.exists():
-                path.write_bytes(make_wav(count, rate=rate))
+                path.write_bytes(make_wav(count, pause=pause))
         return str(path)
 
 
@@ -65,12 +65,12 @@ class Scene:
     figures: dict[str, Any] = field(default_factory=dict)
 
     def send(
-        self, count: int, *, length: int = 48, rate: int = 16_000, expect: str = "completed", name: str = "visit"
+        self, count: int, *, length: int = 48, pause: float = 0.0, expect: str = "completed", name: str = "visit"
     ) -> str:
         """Post so many visits in the background; return what their names begin with."""
         self.sent += 1
         prefix = f"{self.name}-{name}-{self.sent}"
-        sound = self.sounds.of(length, rate)
+        sound = self.sounds.of(length, pause)
         self.at.check("send", count=count, name=prefix, sound=sound, first=0, length=length, expect=expect)
         return prefix
 
@@ -470,7 +470,7 @@ def _exhausted(scene: Scene) -> None:
     """Take every connection that the server still gives, end those of the bridge, and keep them for a while."""
     held = []
     with suppress(psycopg.OperationalError):
-        for _ in range(300):
+        for _ in range(CONNECTIONS):
             held.append(psycopg.connect(scene.postgres.server.get_uri("postgres")))  # noqa: PERF401 - until it fails
     time.sleep(3.0)
     scene.figures["connections_held"] = len(held)
