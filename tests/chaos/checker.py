@@ -23,6 +23,7 @@ FACT_EVERY = 40
 THREADS = 8
 CANARY = "Quorvenzia Threlkadottir"
 LONG = 150.0  # seconds in which nothing at all ends, though much is waiting: stuck
+LONGEST_INLINE = 4 * 1024 * 1024  # bytes
 DONE = {"completed", "stopped", "erased"}
 
 
@@ -97,9 +98,11 @@ class Ehr:
             self.leaked.append(f"{method} {path.partition('?')[0]} {answer.status_code}")
         return answer
 
-    def surely(self, method: str, path: str, resource=None, *, tries: int = 400, **headers) -> requests.Response:
+    def surely(
+        self, method: str, path: str, resource=None, *, raw: bytes | None = None, tries: int = 400, **headers
+    ) -> requests.Response:
         """Ask until somebody answers other than 'later'; the request is on disk before it is sent."""
-        body = None if resource is None else json.dumps(resource).encode()
+        body = raw if resource is None else json.dumps(resource).encode()
         if resource is not None:
             headers["Content-Type"] = "application/fhir+json"
             self.note(method=method, path=path, name=resource.get("identifier", [{}])[0].get("value"))
@@ -122,7 +125,7 @@ class Checker:
         self.pool = ThreadPoolExecutor(THREADS)
         self.sending: list = []
         self.checked: set[str] = set()
-        self.sounds: dict[str, str] = {}
+        self.sounds: dict[str, bytes] = {}
 
     # --- sending ---
 
@@ -145,19 +148,26 @@ class Checker:
             "subject": {"display": CANARY} | ({"reference": f"Patient/{visit.patient}"} if visit.patient else {}),
         }
         visit.encounter = self._created("Encounter", encounter)
-        if visit.sound not in self.sounds:
-            self.sounds[visit.sound] = base64.b64encode(Path(visit.sound).read_bytes()).decode()
         media = {
             "resourceType": "Media",
             "identifier": [{"system": "urn:chaos:media", "value": visit.name}],
             "status": "completed",
             "encounter": {"reference": f"Encounter/{visit.encounter}"},
-            "content": {"contentType": "audio/wav", "data": self.sounds[visit.sound]},
+            "content": {"contentType": "audio/wav", **self._content(visit.sound)},
         }
         visit.media = self._created("Media", media)
 
-    def _created(self, type_: str, resource: dict) -> str:
-        answer = self.ehr.surely("POST", type_, resource)
+    def _content(self, sound: str) -> dict[str, str]:
+        """What is long is a Binary of its own."""
+        if sound not in self.sounds:
+            self.sounds[sound] = Path(sound).read_bytes()
+        raw = self.sounds[sound]
+        if len(raw) <= LONGEST_INLINE:
+            return {"data": base64.b64encode(raw).decode()}
+        return {"url": f"Binary/{self._created('Binary', raw=raw, **{'Content-Type': 'audio/wav'})}"}
+
+    def _created(self, type_: str, resource: dict | None = None, **how) -> str:
+        answer = self.ehr.surely("POST", type_, resource, **how)
         if answer.status_code not in {200, 201}:
             raise RuntimeError(f"POST {type_}: {answer.status_code} {answer.text[:300]}")
         return answer.headers["Location"].split(f"/{type_}/")[1].split("/")[0]
