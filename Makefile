@@ -79,11 +79,17 @@ simulate: setup ## play 2,000 worlds in which everything goes wrong (ARGS="--see
 
 .PHONY: soak
 soak: setup ## search longer for what is rare: 20,000 made-up requests, ten minutes of polling, an hour of chaos
-	$(PY) -m pytest -m fuzz tests/fuzz --fuzz-cases 20000
-	$(PY) -m pytest tests/journey/test_polling.py --poll-seconds 600
+	$(MAKE) --jobs 2 soak-requests soak-polling
 	@mkdir -p build
 	$(PY) tests/chaos/run.py --scale soak --out build/chaos-soak.json
 	$(PY) tests/chaos/table.py
+
+.PHONY: soak-requests soak-polling
+soak-requests: setup
+	$(PY) -m pytest -m fuzz tests/fuzz --fuzz-cases 20000
+
+soak-polling: setup
+	$(PY) -m pytest tests/journey/test_polling.py --poll-seconds 600
 
 .PHONY: docs
 docs: setup ## write the generated pages and the OpenAPI document anew

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import warnings
@@ -37,6 +38,12 @@ LONGEST = (
     "simulator", "test_policy_", "test_erasing_faults", "test_store_order", "test_polling", "test_audio_slices",
     "test_store_dispatch", "test_demo", "test_rolling_upgrade", "test_worker_process",
 )  # fmt: skip
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than cores: many tests wait for other processes, and for time."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
