@@ -271,7 +271,7 @@ class Hospital:
         return sum(noted["code"] == code for noted in ends)
 
     def sessions(self) -> list[dict[str, Any]]:
-        return requests.get(f"{self.corti}/__sandbox/sessions", timeout=30).json()
+        return requests.get(f"{self.corti}/__sandbox/sessions", timeout=120).json()
 
     def close(self) -> None:
         self._tending.set()
