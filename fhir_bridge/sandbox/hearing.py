@@ -86,5 +86,5 @@ class Hearing:
 
     def _notice_silence(self, samples: Samples) -> None:
         for channel, row in enumerate(samples):
-            quiet = int(abs(row.astype("int32")).max()) <= SILENT
+            quiet = max(int(row.max()), -int(row.min())) <= SILENT
             self.silence[channel] = self.silence.get(channel, 0.0) + len(row) / RATE if quiet else 0.0

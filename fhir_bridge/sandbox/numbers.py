@@ -120,6 +120,11 @@ def number_in(burst: Samples) -> int | None:
     return int("".join(f"{digit:x}" for digit in told[:-1]), BASE)
 
 
+def _is_loud(row: Samples) -> bool:
+    """Whether a burst may begin in there: nothing is louder than its loudest sample."""
+    return len(row) > 0 and max(int(row.max()), -int(row.min())) > FLOOR
+
+
 @dataclass
 class Channel:
     """Cuts one channel into bursts and bursts into utterances."""
@@ -134,15 +139,16 @@ class Channel:
 
     def hear(self, row: Samples) -> Iterator[Utterance]:
         """Utterances that are complete."""
-        joined = np.concatenate([self.rest, row])
+        joined = np.concatenate([self.rest, row]) if len(self.rest) else row
         whole = len(joined) // HOP * HOP
         self.rest = joined[whole:]
         hops = joined[:whole].reshape(-1, HOP)
-        loud = np.sqrt(np.mean(np.square(hops.astype(np.float32)), axis=1)).tolist()
-        if not self.burst and max(loud, default=0.0) <= FLOOR:
-            self.position += whole  # silence
+        if not self.burst and not _is_loud(joined[:whole]):
+            self.position += whole
             return
-        for hop, loudness in zip(hops, loud, strict=True):
+        for hop, loudness in zip(
+            hops, np.sqrt(np.mean(np.square(hops.astype(np.float32)), axis=1)).tolist(), strict=True
+        ):
             yield from self._hop(hop, loudness)
             self.position += HOP
 
