@@ -16,8 +16,8 @@ from fhir_bridge.store.engine import unavailable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SECONDS: Final = 30.0
-"""How long a thread waits for its turn."""
+SECONDS: Final = 60.0
+"""How long a thread waits for its turn: as long as PostgreSQL lets a statement wait for a row."""
 
 
 class Turns:

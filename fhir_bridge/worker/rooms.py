@@ -162,7 +162,7 @@ class Run:
         in_turn = bool(versions) or of_encounter
 
         def write(conn: Connection) -> Job:
-            if in_turn:
+            if not versions and of_encounter:  # versions are stamped by it first of all
                 resources.hold(conn, self.job.tenant)
             points.reached("run.writing")
             resources.put(conn, self.job.tenant, tuple(versions))
