@@ -132,7 +132,7 @@ class _Sqlite:
         self._turns = engine_of(url, waits=False)
         self._writer = SqliteWriter(self._turns)
 
-    def write(self, fn: Callable[[Connection], T], whose: str, *, in_turn: bool) -> T:
+    def write(self, fn: Callable[[Connection], T], whose: str, *, in_turn: bool = False) -> T:
         del whose, in_turn  # SQLite has no second wall, and the writer's queue is all there is
         return self._writer.write(fn)
 
