@@ -137,13 +137,14 @@ class Wire:
             self._silent = self.closed = True
             return
         with self._judging:
-            self._protocol.receive_data(payload)
-            answers = b"".join(self._heard())
-        self._transmit(answers)
+            answers = b"".join(self._heard(payload))
+        if answers:  # else nothing waits here while a slow client holds back what is sent
+            self._transmit(answers)
 
-    def _heard(self) -> Iterator[bytes]:
+    def _heard(self, payload: bytes) -> Iterator[bytes]:
         """What the protocol itself answers to what was received."""
         try:
+            self._protocol.receive_data(payload)
             for event in self._protocol.events():
                 if isinstance(event, TextMessage | BytesMessage):
                     self._gather(event)
