@@ -208,9 +208,9 @@ class Stream:
                     self._heard = now  # Corti is not silent, its reader has to wait
                 else:
                     self._conversation.tick(now=now)
-                if now - self._heard > self._patience.silence:
-                    raise CortiTimeout("Corti's stream fell silent")
                 if not self._conversation.is_over:
+                    if now - self._heard > self._patience.silence:
+                        raise CortiTimeout("Corti's stream fell silent")
                     self._turn.wait(self._time_to_look(now))
                     continue
             with suppress(*BROKEN):
