@@ -125,7 +125,7 @@ def _row(scenario: str, given: tuple[Any, ...], scene: Scene) -> dict[str, Any]:
 
 
 # What a scenario says of itself that must be nothing.
-_ODD = ("missed", "uploads_damaged", "migrations_broken", "doubled", "lost", "grown", "kept", "late")
+_ODD = ("missed", "waited_in_vain", "uploads_damaged", "migrations_broken", "doubled", "lost", "grown", "kept", "late")
 
 
 def _points(scene: Scene, scale: str) -> list[str]:

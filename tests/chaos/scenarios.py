@@ -18,6 +18,7 @@ from hospital import CONNECTIONS, LEASE, LONG, Hospital, Postgres
 from load import load
 
 from fhir_bridge.sandbox.numbers import make_wav
+from fhir_bridge.store.circuits import LONGEST_SECONDS
 
 if TYPE_CHECKING:
     import random
@@ -27,6 +28,8 @@ __all__ = ["POINTS", "Scene", "load"]
 
 POINTS: dict[str, str] = json.loads((Path(__file__).parent / "points.json").read_text())
 WAIT = 90.0
+AWAY = LONG + LONGEST_SECONDS
+"""Patience with a Corti that is down: the circuit breaker pauses for as long again as it was open already."""
 TRIES = 4
 """How many times as often a fault is tried that does not strike each time."""
 POLICY = 1008  # the close code of a Corti that looks at tokens in mid-stream (RFC 6455, 7.4.1)
@@ -76,7 +79,8 @@ class Scene:
 
     def wait(self, *, patience: float = LONG) -> None:
         """Until everything that was sent has ended; what does not while for so long nothing ends is stuck."""
-        self.at.check("wait", patience=patience)
+        stuck = self.at.check("wait", patience=patience)["waiting"]
+        self.figures |= {"waited_in_vain": stuck} if stuck else {}
 
     @contextmanager
     def switched(self, **switches: Any) -> Iterator[None]:
@@ -394,7 +398,7 @@ def scripts(scene: Scene, jobs: int) -> None:
         with scene.switched(**switches):
             scene.at.script(*[{**fault, "times": fault.get("times", jobs)} for fault in faults])
             visits = scene.send(jobs, expect=expect, name=name)
-            scene.wait()
+            scene.wait(patience=AWAY)
         scene.at.script()
         if expect == "stopped":
             scene.at.check("operate", name=visits, operation="$retry")
