@@ -182,6 +182,7 @@ job = Table(
     Column("doubt_ms", BigInteger),  # where to go on from, when it is in doubt where the words since were said
     Index("job_state", "state", "lease_ms"),
     Index("job_encounter", "tenant", "encounter", "created_ms"),
+    Index("job_media", "tenant", "media"),
     Index("job_binary", "tenant", "binary"),
 )
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
 
 _V: Final = tables.version
+_AT_ONCE: Final = 1_000  # rows with bodies that are held in memory
 
 
 def findings(conn: Connection) -> tuple[Finding, ...]:
@@ -134,9 +135,11 @@ def _statuses(conn: Connection) -> Iterator[Finding]:
     for type_, shown_by in (("Task", j.task), ("Media", j.media)):
         same = and_(_V.c.tenant == j.tenant, _V.c.type == type_, _V.c.id == shown_by)
         live = and_(same, _V.c.until.is_(None), ~_V.c.deleted)
-        for row in conn.execute(
-            select(j.tenant, shown_by.label("id"), j.state, _V.c.body).join_from(tables.job, _V, live)
-        ):
+        joined = tables.job.outerjoin(_V, live)  # from the jobs: SQLite, which counts no rows, may not choose
+        shown = select(j.tenant, shown_by.label("id"), j.state, _V.c.body).select_from(joined)
+        for row in conn.execute(shown, execution_options={"yield_per": _AT_ONCE}):
+            if row.body is None:
+                continue
             phase = STATES[State(row.state)]
             right = {phase.task} if type_ == "Task" else {phase.media, "entered-in-error"}
             body = json.loads(row.body)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import closing
 
 import pytest
 from sqlalchemy import text
+from store_counting import steps_taken
 from store_making import TENANT, new, put
 
 from fhir_bridge.fhir.rest.encode import token_in
 from fhir_bridge.mapping import systems
-from fhir_bridge.store import tables, verify
+from fhir_bridge.store import Store, tables, verify
 from fhir_bridge.store.states import STATES, State
 
 IDENTIFIER = 3  # a parameter of Observation
@@ -156,3 +158,33 @@ def test_a_transcript_that_an_ehr_corrected_is_its_own(lawful):
     put(lawful, new("d1", type_="DocumentReference", before='{"meta":{', after='},"content":[]}', author="ehr"))
 
     assert lawful.read(verify.findings) == ()
+
+
+def heard(store, numbers: range) -> None:
+    """Recordings that were published, each with its words, a fact and its documents."""
+    done = STATES[State.PUBLISHED]
+    for n in numbers:
+        put(store, new(f"e{n}"), shown("Media", f"m{n}", "completed"), new(f"o{n}", type_="Observation"))
+        put(store, shown("Task", f"media-{n}", done.task, "published"))
+        put(store, new(f"d{n}", type_="DocumentReference", keys=[(RELATED, f"Media/m{n}")], author="bridge"))
+
+    def write(conn):
+        conn.execute(tables.job.insert(), [job("media", n, encounter=f"e{n}") for n in numbers])
+        words = [segment(1, i, i * 1000, "word", media=f"m{n}") for n in numbers for i in range(10)]
+        conn.execute(tables.segment.insert(), words)
+        fact = {"tenant": TENANT, "likeness": "l"}
+        rows = [fact | {"media": f"m{n}", "corti_id": f"f{n}", "observation": f"o{n}"} for n in numbers]
+        conn.execute(tables.fact.insert(), rows)
+
+    store.write(write)
+
+
+def test_the_proof_of_a_store_four_times_as_large_takes_about_four_times_the_work(sqlite_settings):
+    with closing(Store.open(sqlite_settings)) as opened:
+        store = opened.of_all()
+        heard(store, range(100))
+        small = store.read(lambda conn: steps_taken(conn, verify.findings))
+        heard(store, range(100, 400))
+        large = store.read(lambda conn: steps_taken(conn, verify.findings))
+
+    assert large < small * 5
