@@ -46,7 +46,7 @@ def test_nothing_is_lost_doubled_or_stuck_in_the_world_of_any_seed(seeds: range,
         met.update(simulator.world.met)
 
     if len(seeds) == BATCH:
-        wanted = ("killed", "frozen", "socket.reset", "socket.torn")
+        wanted = ("killed", "frozen", "socket.reset", "socket.torn", "socket.expired")
         assert all(met[what] for what in wanted), "too peaceful to prove anything"
 
 

@@ -93,6 +93,8 @@ class World:
         self.torn = chance.choice((2.0, 6.2)) if chance.random() < 0.2 else None
         # Whether a text of a whole recording has facts worded otherwise than its stream: those are not confirmed.
         self.words_anew = self.evidence and chance.random() < 0.5
+        # How old a socket may be where Corti looks at its token all along; None: it looks once.
+        self.socket_lives = chance.choice((None, None, 0.9, 1.3))
         self.engine = NumbersEngine()
         self.met: list[str] = []
 
@@ -194,6 +196,7 @@ class SimStream:
     def __enter__(self):
         world = self.world
         world.time.sleep(0.1)
+        self._opened = clock.monotonic()
         if world.fails("socket.refused"):
             raise CortiUnavailable("Corti refuses the connection")
         self._talk = Conversation(self._config, now=clock.monotonic(), patience=Patience())
@@ -226,6 +229,7 @@ class SimStream:
             if self._over:
                 return
             self.world.time.sleep((piece.end - piece.start) / self._pace)
+            self._expired()
             self._broken("socket.reset", 0.3)
             if self.world.torn is not None and piece.end > self.world.torn:
                 self.world.met.append("socket.torn")
@@ -295,6 +299,13 @@ class SimStream:
 
     def _broken(self, what: str, often: float = 1.0) -> None:
         if self.world.fails(what, often):
+            self._talk.closed()
+
+    def _expired(self) -> None:
+        """End, as a Corti does that looks at the token of a connection all along (1008)."""
+        lives = self.world.socket_lives
+        if lives is not None and clock.monotonic() - self._opened >= lives:
+            self.world.met.append("socket.expired")
             self._talk.closed()
 
     def _silence(self) -> Iterator[object]:
