@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,7 +32,6 @@ class Visit:
     """One Encounter and one recording of the numbers first to first + count - 1."""
 
     name: str
-    sound: str
     first: int
     count: int
     expect: str = "completed"
@@ -130,16 +129,17 @@ class Checker:
     # --- sending ---
 
     def send(self, told: dict) -> dict:
-        """Post visits in the background; the answer does not wait for them."""
-        for n in range(told["count"]):
+        """Post visits in the background, their recordings before them; the answer does not wait for any."""
+        contents = [self.pool.submit(self._content, told["sound"]) for _ in range(told["count"])]
+        for n, content in enumerate(contents):
             name = f"{told['name']}-{n}"
-            visit = Visit(name, told["sound"], told["first"], told["length"], told.get("expect", "completed"))
+            visit = Visit(name, told["first"], told["length"], told.get("expect", "completed"))
             visit.patient = told["name"] if visit.expect == "erased" else None
             self.visits.append(visit)
-            self.sending.append(self.pool.submit(self._send, visit))
+            self.sending.append(self.pool.submit(self._send, visit, content))
         return {"sent": told["count"]}
 
-    def _send(self, visit: Visit) -> None:
+    def _send(self, visit: Visit, content: Future[dict[str, str]]) -> None:
         encounter = {
             "resourceType": "Encounter",
             "identifier": [{"system": "urn:chaos:visit", "value": visit.name}],
@@ -153,7 +153,7 @@ class Checker:
             "identifier": [{"system": "urn:chaos:media", "value": visit.name}],
             "status": "completed",
             "encounter": {"reference": f"Encounter/{visit.encounter}"},
-            "content": {"contentType": "audio/wav", **self._content(visit.sound)},
+            "content": {"contentType": "audio/wav", **content.result()},
         }
         visit.media = self._created("Media", media)
 
