@@ -28,8 +28,10 @@ __all__ = ["POINTS", "Scene", "load"]
 
 POINTS: dict[str, str] = json.loads((Path(__file__).parent / "points.json").read_text())
 WAIT = 90.0
+AT_ONCE = 5
+"""Jobs that one fault of Corti meets: of more, the circuit breaker would let one in five minutes try, and no other."""
 AWAY = LONG + LONGEST_SECONDS
-"""Patience with a Corti that is down: the circuit breaker pauses for as long again as it was open already."""
+"""Patience with a Corti that is down: the circuit breaker pauses for as long again each time."""
 TRIES = 4
 """How many times as often a fault is tried that does not strike each time."""
 POLICY = 1008  # the close code of a Corti that looks at tokens in mid-stream (RFC 6455, 7.4.1)
@@ -392,18 +394,24 @@ def tokens(scene: Scene, count: int) -> None:
 
 
 def scripts(scene: Scene, jobs: int) -> None:
-    """Corti down, slow, throttling, failing, refusing, babbling, silent: so many jobs through each."""
+    """Corti down, slow, throttling, failing, refusing, babbling, silent: so many jobs through each, some at once."""
     for name, faults, switches in _SCRIPTS:
-        expect = "stopped" if "config_denied" in switches else "completed"
-        with scene.switched(**switches):
-            scene.at.script(*[{**fault, "times": fault.get("times", jobs)} for fault in faults])
-            visits = scene.send(jobs, expect=expect, name=name)
-            scene.wait(patience=AWAY)
-        scene.at.script()
-        if expect == "stopped":
-            scene.at.check("operate", name=visits, operation="$retry")
-            scene.wait()
+        for begin in range(0, jobs, AT_ONCE):
+            _through(scene, name, min(AT_ONCE, jobs - begin), faults, switches)
     scene.figures |= {"scripts": len(_SCRIPTS), "jobs": jobs}
+
+
+def _through(scene: Scene, name: str, jobs: int, faults: list[dict[str, Any]], switches: dict[str, Any]) -> None:
+    """Send some jobs to such a Corti; it is well again after as many faults."""
+    expect = "stopped" if "config_denied" in switches else "completed"
+    with scene.switched(**switches):
+        scene.at.script(*[{**fault, "times": fault.get("times", jobs)} for fault in faults])
+        visits = scene.send(jobs, expect=expect, name=name)
+        scene.wait(patience=AWAY)
+    scene.at.script()
+    if expect == "stopped":
+        scene.at.check("operate", name=visits, operation="$retry")
+        scene.wait()
 
 
 _SCRIPTS: tuple[tuple[str, list[dict[str, Any]], dict[str, Any]], ...] = (
