@@ -122,6 +122,7 @@ class Checker:
         self.ehr = Ehr(told)
         self.visits: list[Visit] = []
         self.pool = ThreadPoolExecutor(THREADS)
+        self.pace = threading.Lock()
         self.sending: list = []
         self.checked: set[str] = set()
         self.sounds: dict[str, bytes] = {}
@@ -136,10 +137,12 @@ class Checker:
             visit = Visit(name, told["first"], told["length"], told.get("expect", "completed"))
             visit.patient = told["name"] if visit.expect == "erased" else None
             self.visits.append(visit)
-            self.sending.append(self.pool.submit(self._send, visit, content))
+            self.sending.append(self.pool.submit(self._send, visit, content, told["every"]))
         return {"sent": told["count"]}
 
-    def _send(self, visit: Visit, content: Future[dict[str, str]]) -> None:
+    def _send(self, visit: Visit, content: Future[dict[str, str]], every: float) -> None:
+        with self.pace:
+            time.sleep(every)
         encounter = {
             "resourceType": "Encounter",
             "identifier": [{"system": "urn:chaos:visit", "value": visit.name}],

@@ -22,7 +22,8 @@ RATE = 16_000
 BYTES = RATE * 2  # of a second
 PAUSE = 1.0
 """Between two words: so Corti tells some every 5 s and a fact every 50 s, about as it does (corti-api 3.4)."""
-WARM_SECONDS = 8
+WARM = 4
+"""The first wave lasts a so-manieth of the second: long enough that all its streams are there together."""
 OF_WORKER = 50
 """Streams that one worker takes at once: more than it would by itself, or the machine were full of workers."""
 STREAM_KB = 256
@@ -45,7 +46,7 @@ class Wave:
 def load(scene: Scene, streams: int, seconds: int, most_late: float = math.inf) -> None:
     """So many streams for so long, after some short ones that fill all pools; 99 in 100 pieces are no later."""
     with _at_the_speed_of_speech(scene, streams):
-        _wave(scene, streams, WARM_SECONDS)
+        _wave(scene, streams, seconds // WARM)
         warm = scene.at.sizes()
         for longer in (seconds, seconds * 2, seconds * 4):  # on a slow machine the first ends before the last begins
             known = {session["id"] for session in scene.at.sessions()}
@@ -74,8 +75,9 @@ def _at_the_speed_of_speech(scene: Scene, streams: int) -> Iterator[None]:
 
 
 def _wave(scene: Scene, streams: int, seconds: int) -> Wave:
-    """Let them begin as they come, and look every second."""
-    scene.send(streams, length=round(seconds / (FRAME_SECONDS + PAUSE)), pause=PAUSE)
+    """Let one begin after the other in the first half, and look every second."""
+    length = round(seconds / (FRAME_SECONDS + PAUSE))
+    scene.send(streams, length=length, pause=PAUSE, every=seconds / streams / 2)
     seen = list(_seen(scene, seconds))
     scene.wait(patience=max(LONG, seconds * 2))
     return _plateau(seen)

@@ -70,13 +70,21 @@ class Scene:
     figures: dict[str, Any] = field(default_factory=dict)
 
     def send(
-        self, count: int, *, length: int = 48, pause: float = 0.0, expect: str = "completed", name: str = "visit"
+        self,
+        count: int,
+        *,
+        length: int = 48,
+        pause: float = 0.0,
+        every: float = 0.0,
+        expect: str = "completed",
+        name: str = "visit",
     ) -> str:
-        """Post so many visits in the background; return what their names begin with."""
+        """Post so many visits in the background, one every so many seconds; return what their names begin with."""
         self.sent += 1
         prefix = f"{self.name}-{name}-{self.sent}"
         sound = self.sounds.of(length, pause)
-        self.at.check("send", count=count, name=prefix, sound=sound, first=0, length=length, expect=expect)
+        told = {"count": count, "name": prefix, "first": 0, "length": length, "expect": expect}
+        self.at.check("send", sound=sound, every=every, **told)
         return prefix
 
     def wait(self, *, patience: float = LONG) -> None:
