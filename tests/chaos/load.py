@@ -23,7 +23,7 @@ BYTES = RATE * 2  # of a second
 PAUSE = 1.0
 """Between two words: so Corti tells some every 5 s and a fact every 50 s, about as it does (corti-api 3.4)."""
 WARM = 4
-"""The first wave lasts a so-manieth of the second: long enough that all its streams are there together."""
+"""How many times shorter the first wave is: still long enough for each worker to have had all its streams."""
 OF_WORKER = 50
 """Streams that one worker takes at once: more than it would by itself, or the machine were full of workers."""
 STREAM_KB = 256
@@ -44,7 +44,7 @@ class Wave:
 
 
 def load(scene: Scene, streams: int, seconds: int, most_late: float = math.inf) -> None:
-    """So many streams for so long, after some short ones that fill all pools; 99 in 100 pieces are no later."""
+    """So many streams for so long, after as many shorter ones that fill all pools; 99 in 100 pieces are no later."""
     with _at_the_speed_of_speech(scene, streams):
         _wave(scene, streams, seconds // WARM)
         warm = scene.at.sizes()
